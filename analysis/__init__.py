@@ -1,0 +1,73 @@
+"""Numbers with evidence about a trained network: curvature, surfaces, sharpness, gradient noise, claims.
+
+The public names load on first use, so that `analysis.store` and `figures` read result files without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.claims.results import Verdicts, verify
+    from analysis.curvature.density import SpectralDensity, spectral_density
+    from analysis.curvature.hessian import Eigenpairs, hessian_eigenvalues
+    from analysis.curvature.trace import TraceEstimate, hessian_trace
+    from analysis.evidence import Result, Status
+    from analysis.files import load
+    from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
+    from analysis.objective import NotRepeatable, Objective
+    from analysis.surface.scan import Line, Surface, loss_line, loss_surface
+
+__all__ = [
+    "Eigenpairs",
+    "GradientNoise",
+    "LayerNoise",
+    "Line",
+    "NotRepeatable",
+    "Objective",
+    "Result",
+    "Sharpness",
+    "SpectralDensity",
+    "Status",
+    "Surface",
+    "TotalNoise",
+    "TraceEstimate",
+    "Verdicts",
+    "gradient_noise",
+    "hessian_eigenvalues",
+    "hessian_trace",
+    "load",
+    "loss_line",
+    "loss_surface",
+    "sharpness",
+    "spectral_density",
+    "verify",
+]
+
+_HOMES = {
+    "analysis.claims.results": ("Verdicts", "verify"),
+    "analysis.curvature.density": ("SpectralDensity", "spectral_density"),
+    "analysis.curvature.hessian": ("Eigenpairs", "hessian_eigenvalues"),
+    "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
+    "analysis.evidence": ("Result", "Status"),
+    "analysis.files": ("load",),
+    "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
+    "analysis.objective": ("NotRepeatable", "Objective"),
+    "analysis.surface.scan": ("Line", "Surface", "loss_line", "loss_surface"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,44 @@
+"""The claims about GCSAM: hypotheses as data, the table of runs, the statistics, the verdicts.
+
+Only `Verdicts` and `verify` need torch, so they load on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.claims.hypotheses import CLAIMS, Claim
+from analysis.claims.statistics import Interval, mean_interval, rank_correlation, spread_ratio
+from analysis.claims.table import RunTable, collect
+from analysis.claims.verdict import Verdict, judge, overall
+
+if TYPE_CHECKING:
+    from analysis.claims.results import Verdicts, verify
+
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Interval",
+    "RunTable",
+    "Verdict",
+    "Verdicts",
+    "collect",
+    "judge",
+    "mean_interval",
+    "overall",
+    "rank_correlation",
+    "spread_ratio",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Verdicts", "verify"}:
+        import analysis.claims.results
+
+        return getattr(analysis.claims.results, name)
+    raise AttributeError(f"module 'analysis.claims' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

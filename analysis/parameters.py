@@ -1,0 +1,119 @@
+"""Which parameters are measured, and where each lies in the flat vector [D]."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Selection = None | str | Iterable[str] | Callable[[str, nn.Parameter], bool]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the measured parameters, in the order in which they make up the flat vector.
+
+    Attributes:
+        names: Parameter names, as in `model.named_parameters()`.
+        shapes: Their shapes.
+        dtype: Of the flat vector: the widest of theirs, and at least float32.
+        device: Of the flat vector.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of elements of each parameter."""
+        return [shape.numel() for shape in self.shapes]
+
+    @property
+    def num_parameters(self) -> int:
+        """D."""
+        return sum(self.sizes)
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """View a flat vector as named tensors.
+
+        Args:
+            vector: [D].
+
+        Returns:
+            Parameter name to a view of its shape.
+        """
+        pieces = torch.split(vector, self.sizes)
+        return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+
+    def join(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Copy named tensors into a flat vector [D].
+
+        Args:
+            tensors: Parameter name to tensor; every measured name must be there.
+
+        Returns:
+            The vector, in this layout's dtype and on its device.
+        """
+        return torch.cat([tensors[name].detach().reshape(-1).to(self.device, self.dtype) for name in self.names])
+
+    def checked(self, vector: Tensor, what: str) -> Tensor:
+        """Return a vector the user gave, on this layout's device and dtype; the one given is not changed.
+
+        Args:
+            vector: Should be [D].
+            what: Its name in the error message.
+
+        Returns:
+            The vector.
+
+        Raises:
+            ValueError: Another shape.
+        """
+        if tuple(vector.shape) != (self.num_parameters,):
+            raise ValueError(
+                f"{what} must be a flat vector of shape ({self.num_parameters},), one number per measured weight in "
+                f"the order of objective.names, got {tuple(vector.shape)}"
+            )
+        return vector.detach().to(self.device, self.dtype)
+
+
+def select(model: nn.Module, selection: Selection) -> tuple[str, ...]:
+    """Resolve the user's choice of parameters to names, in the model's own order.
+
+    Args:
+        model: The network.
+        selection: None for every parameter that requires a gradient; names or glob patterns ("encoder.*"); or a
+            predicate (name, parameter) -> bool. A named parameter is taken even if it is frozen.
+
+    Returns:
+        Names of the chosen parameters; a tied one appears once, under its first name.
+
+    Raises:
+        ValueError: Nothing was chosen, or a pattern matches nothing; the message lists near names.
+    """
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise ValueError(f"the model must have parameters, got a {type(model).__name__} without any")
+    if selection is None:
+        chosen = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        if not chosen:
+            raise ValueError('every parameter is frozen (requires_grad=False); name those to measure: parameters=["*"]')
+    elif callable(selection):
+        chosen = {name for name, parameter in parameters.items() if selection(name, parameter)}
+        if not chosen:
+            raise ValueError(f"the predicate given as `parameters` chose none of {len(parameters)} parameters")
+    else:
+        chosen = set()
+        for pattern in [selection] if isinstance(selection, str) else selection:
+            matches = fnmatch.filter(parameters, pattern)
+            if not matches:
+                near = difflib.get_close_matches(pattern, parameters, n=3, cutoff=0.3) or list(parameters)[:3]
+                raise ValueError(f"parameters: {pattern!r} matches no parameter; near names: {', '.join(near)}")
+            chosen.update(matches)
+    return tuple(name for name in parameters if name in chosen)

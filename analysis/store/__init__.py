@@ -1,0 +1,25 @@
+"""Result files: HDF5 with named dimensions and provenance, written whole, read without torch."""
+
+from analysis.store.cells import Cells, open_cells
+from analysis.store.provenance import provenance, sha256_file
+from analysis.store.reader import list_measurements, read, read_attributes
+from analysis.store.schema import KINDS, REQUIRED_ATTRIBUTES, SCHEMA_VERSION, Measurement, SchemaError, Variable
+from analysis.store.writer import create, write
+
+__all__ = [
+    "KINDS",
+    "REQUIRED_ATTRIBUTES",
+    "SCHEMA_VERSION",
+    "Cells",
+    "Measurement",
+    "SchemaError",
+    "Variable",
+    "create",
+    "list_measurements",
+    "open_cells",
+    "provenance",
+    "read",
+    "read_attributes",
+    "sha256_file",
+    "write",
+]

@@ -1,0 +1,1 @@
+"""Loss surfaces: the loss along lines and over planes through the weights."""

@@ -1,0 +1,86 @@
+"""The slow twin of GCSAM: the formulas of the papers, one tensor and one line at a time, nothing shared with `gcsam`.
+
+P is applied as the matrix I - 11^T/n to every row, norms are sums of squares in float64, and the step is taken by the
+base optimizer's plain loop (foreach=False). Blind to a mistake in the formulas themselves, which the closed forms and
+invariances of the other tests cover.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def project(tensor: Tensor, axes: Sequence[int]) -> Tensor:
+    """Multiply every row, the elements along `axes`, by I - 11^T/n."""
+    if not axes:
+        return tensor
+    others = [axis for axis in range(tensor.ndim) if axis not in axes]
+    front = tensor.permute(*others, *axes)
+    rows = front.reshape(-1, math.prod(tensor.shape[axis] for axis in axes))
+    n = rows.shape[1]
+    centered = rows @ (torch.eye(n, dtype=rows.dtype) - torch.full((n, n), 1 / n, dtype=rows.dtype))
+    inverse = [[*others, *axes].index(axis) for axis in range(tensor.ndim)]
+    return centered.reshape(front.shape).permute(*inverse)
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """Return the Euclidean norm of all tensors together, summed in float64."""
+    return math.sqrt(math.fsum(float(tensor.double().square().sum()) for tensor in tensors))
+
+
+def epsilon_of(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    axes: Sequence[Sequence[int]],
+    rhos: Sequence[float],
+    *,
+    adaptive: bool = False,
+    eta: float = 0.01,
+    radius: str = "exact",
+) -> list[Tensor]:
+    """Return epsilon for every tensor, by the formulas in the docstring of GCSAM."""
+    scales = [w.abs() + eta if adaptive and w.ndim >= 2 else torch.ones_like(w) for w in weights]
+    scaled = [t * g for t, g in zip(scales, gradients, strict=True)]
+    directions = [project(g, a) for g, a in zip(scaled, axes, strict=True)]
+    length = norm(directions) if radius == "exact" else norm(scaled)
+    if length == 0:
+        return [torch.zeros_like(w) for w in weights]
+    return [rho / length * t * d for rho, t, d in zip(rhos, scales, directions, strict=True)]
+
+
+def step(
+    parameters: Sequence[nn.Parameter],
+    backward: Callable[[], Any],
+    base: torch.optim.Optimizer,
+    axes: Sequence[Sequence[int]],
+    rhos: Sequence[float],
+    *,
+    centralize_ascent: bool = True,
+    centralize_descent: bool = False,
+    **options: Any,
+) -> None:
+    """Take one step of GCSAM with any base optimizer of the same parameters."""
+    weights = [parameter.detach().clone() for parameter in parameters]
+    gradients = _gradients(parameters, backward)
+    ascent_axes = axes if centralize_ascent else [()] * len(axes)
+    for parameter, w, epsilon in zip(
+        parameters, weights, epsilon_of(weights, gradients, ascent_axes, rhos, **options), strict=True
+    ):
+        parameter.data = w + epsilon
+    gradients = _gradients(parameters, backward)
+    for parameter, w, gradient, a in zip(parameters, weights, gradients, axes, strict=True):
+        parameter.data = w
+        parameter.grad = project(gradient, a).contiguous() if centralize_descent else gradient
+    base.step()
+
+
+def _gradients(parameters: Sequence[nn.Parameter], backward: Callable[[], Any]) -> list[Tensor]:
+    for parameter in parameters:
+        parameter.grad = None
+    backward()
+    return [parameter.grad.detach().clone() for parameter in parameters if parameter.grad is not None]

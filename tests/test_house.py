@@ -1,0 +1,97 @@
+"""The structure of the house: imports point down, reading files needs no torch, public names are frozen."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {"gcsam": 1, "analysis": 2, "figures": 3, "landscape": 4}
+SOURCES = [path for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))]
+IDS = [str(path.relative_to(ROOT)) for path in SOURCES]
+MAX_LINES = 300
+
+
+def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (module, imported names) of every import statement in a file, wherever it stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, []
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or "", [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_imports_point_down(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    for module, names in imports(path):
+        target = module.split(".")[0]
+        assert target != "tests", f"{path} imports tests"
+        if target not in FLOORS or target == package:
+            continue
+        assert FLOORS[target] < FLOORS[package], f"{path} imports {module}, which is above it"
+        assert not [name for name in names if name.startswith("_")], f"{path} imports a private name of {module}"
+        if package == "analysis":
+            assert module == "gcsam.centralize", f"{path}: analysis measures networks trained by anything"
+        if package == "figures":
+            assert module.startswith("analysis.store"), f"{path}: figures read files only"
+
+
+@pytest.mark.parametrize("name", ["optimizer", "centralize"])
+def test_the_optimizer_can_be_adopted_alone(name: str) -> None:
+    allowed = {*sys.stdlib_module_names, "torch"}
+    for module, _ in imports(ROOT / "gcsam" / f"{name}.py"):
+        own = module.startswith("gcsam.") and not module.startswith("gcsam.training")
+        assert own or module.split(".")[0] in allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_a_file_has_one_reason_to_exist(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= MAX_LINES, f"{path} has {len(lines)} lines: what is its second reason?"
+    assert path.name == "__main__.py" or ast.get_docstring(ast.parse("\n".join(lines)))
+
+
+@pytest.mark.parametrize("module", ["analysis.store", "figures", "landscape.cli"])
+def test_reading_drawing_and_help_load_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_torchvision_is_never_imported() -> None:
+    assert not [path for path in SOURCES for module, _ in imports(path) if module.startswith("torchvision")]
+
+
+FIXED_NAMES = {
+    "gcsam": {"GCSAM", "centralize"},
+    "analysis": {
+        "Objective",
+        "hessian_eigenvalues",
+        "spectral_density",
+        "hessian_trace",
+        "loss_surface",
+        "loss_line",
+        "sharpness",
+        "gradient_noise",
+        "load",
+    },
+}
+
+
+@pytest.mark.parametrize("package", FIXED_NAMES)
+def test_public_names_are_there(package: str) -> None:
+    module = __import__(package)
+    assert FIXED_NAMES[package] <= set(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_sharpness_is_the_function_whatever_was_imported_first() -> None:
+    code = "import analysis.flatness.sharpness; from analysis import sharpness; sharpness.__call__"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
