@@ -1,1 +1,24 @@
-"""To be written."""
+"""Training with GCSAM and its neighbors: one configuration, one directory, one loop for all methods."""
+
+from gcsam.training.config import DATA_NAMES, METHODS, MODELS, OPTIMIZERS, TrainConfig
+from gcsam.training.data import Batches, Split, Splits, load_data
+from gcsam.training.loop import TrainingDiverged, train
+from gcsam.training.models import build_model
+from gcsam.training.run import TrainRun, load_run
+
+__all__ = [
+    "DATA_NAMES",
+    "METHODS",
+    "MODELS",
+    "OPTIMIZERS",
+    "Batches",
+    "Split",
+    "Splits",
+    "TrainConfig",
+    "TrainRun",
+    "TrainingDiverged",
+    "build_model",
+    "load_data",
+    "load_run",
+    "train",
+]
