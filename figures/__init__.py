@@ -1,1 +1,6 @@
-"""To be written."""
+"""Ink only: result files in, matplotlib figures out. Reads `analysis.store` and nothing else of the house; no torch."""
+
+from figures.reading import Run, load_runs
+from figures.study import FIGURES, draw_run, draw_study
+
+__all__ = ["FIGURES", "Run", "draw_run", "draw_study", "load_runs"]

@@ -1,1 +1,1 @@
-"""To be written."""
+"""The front door: the command line, and the study from training to verdicts."""

@@ -127,12 +127,15 @@ def sharpness(
         if m is not None:
             raise ValueError(f"m is for kind='worst', got m={m!r}: a mean over perturbations does not depend on it")
         _check_whole("samples", samples, 2, "one pair has no standard error")
-        return _average(held(objective), float(rho), adaptive, samples, seed, progress)
-    _check_whole("steps", steps, 1, "each is one gradient")
-    _check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
-    if not (math.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
-    return _worst(objective, Search(float(rho), adaptive, steps, restarts, tol, seed), m, progress)
+    else:
+        _check_whole("steps", steps, 1, "each is one gradient")
+        _check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
+        if not (math.isfinite(tol) and tol > 0):
+            raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
+    with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
+        if kind == "average":
+            return _average(objective, float(rho), adaptive, samples, seed, progress)
+        return _worst(objective, Search(float(rho), adaptive, steps, restarts, tol, seed), m, progress)
 
 
 def _average(

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -143,22 +143,23 @@ def loss_surface(
         1712.09913. We differ: the directions are orthogonal after normalization, and a bias that is kept is scaled as
         one filter.
     """
-    coordinates = axes(extent, points, 2)
-    chosen = choose(objective, directions, 2, normalize, zero_1d=zero_1d, seed=seed)
-    x, y = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
-    begun = Surface(
-        **_origin(objective, chosen, seed),  # type: ignore[arg-type]
-        x=x,
-        y=y,
-        loss=torch.full((len(x), len(y)), math.nan, dtype=torch.float64),
-        done=torch.zeros(len(x), len(y), dtype=torch.bool),
-        directions=chosen.vectors.cpu(),
-        cosine=chosen.cosine,
-        single_share=chosen.single_share,
-        extent=torch.stack([axis[[0, -1]] for axis in (x, y)]),
-        points=torch.tensor([len(x), len(y)]),
-    )
-    return _scan(objective, begun, chosen, coordinates, path, name, progress)
+    with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
+        coordinates = axes(extent, points, 2)
+        chosen = choose(objective, directions, 2, normalize, zero_1d=zero_1d, seed=seed)
+        x, y = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
+        begun = Surface(
+            **_origin(objective, chosen, seed),
+            x=x,
+            y=y,
+            loss=torch.full((len(x), len(y)), math.nan, dtype=torch.float64),
+            done=torch.zeros(len(x), len(y), dtype=torch.bool),
+            directions=chosen.vectors.cpu(),
+            cosine=chosen.cosine,
+            single_share=chosen.single_share,
+            extent=torch.stack([axis[[0, -1]] for axis in (x, y)]),
+            points=torch.tensor([len(x), len(y)]),
+        )
+        return _scan(objective, begun, chosen, coordinates, path, name, progress)
 
 
 def loss_line(
@@ -196,22 +197,23 @@ def loss_line(
 
     Cost: 1 + G forward passes over the data.
     """
-    (axis,) = axes(extent, points, 1)
-    chosen = choose(objective, direction, 1, normalize, zero_1d=zero_1d, seed=seed)
-    t = torch.tensor(axis, dtype=torch.float64)
-    begun = Line(
-        **_origin(objective, chosen, seed),  # type: ignore[arg-type]
-        t=t,
-        loss=torch.full((len(t),), math.nan, dtype=torch.float64),
-        done=torch.zeros(len(t), dtype=torch.bool),
-        direction=chosen.vectors[0].cpu(),
-        extent=t[[0, -1]],
-        points=len(t),
-    )
-    return _scan(objective, begun, chosen, [axis], path, name, progress)
+    with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
+        (axis,) = axes(extent, points, 1)
+        chosen = choose(objective, direction, 1, normalize, zero_1d=zero_1d, seed=seed)
+        t = torch.tensor(axis, dtype=torch.float64)
+        begun = Line(
+            **_origin(objective, chosen, seed),
+            t=t,
+            loss=torch.full((len(t),), math.nan, dtype=torch.float64),
+            done=torch.zeros(len(t), dtype=torch.bool),
+            direction=chosen.vectors[0].cpu(),
+            extent=t[[0, -1]],
+            points=len(t),
+        )
+        return _scan(objective, begun, chosen, [axis], path, name, progress)
 
 
-def _origin(objective: Objective, chosen: Directions, seed: int) -> dict[str, object]:
+def _origin(objective: Objective, chosen: Directions, seed: int) -> dict[str, Any]:
     loss = objective.loss()  # before the fingerprint: it takes a pass over the data to know them
     return {
         "origin_loss": loss,
@@ -230,7 +232,7 @@ def _rounded(fingerprint: str) -> str:
     """Return the data fingerprint without the last digits, which depend on the order in which a loader shuffles."""
     total, squares = (float.fromhex(number) for number in fingerprint.split("/"))
     norm = math.sqrt(squares) if squares > 0 else 1.0
-    return f"{total / norm + 0.0:.6f} {norm:.9e}"
+    return f"{round(total / norm, 6) + 0.0:.6f} {norm:.9e}"  # + 0.0: a sum of -1e-17 and one of 1e-17 both give 0
 
 
 def _scan(

@@ -1,0 +1,56 @@
+"""The projections whose effect on the noise is compared: none, centralization P, and a random one of the same rank.
+
+P removes from each row of a weight its component along the direction (1, ..., 1). The control removes the component
+along a random direction, another one in each row, and so as many dimensions at the same places: what P does to the
+noise beyond it is owed to the direction (1, ..., 1), the rest to being a projection.
+
+Right when the control is an orthogonal projection of the rank of P and takes away 1/n of the energy of isotropic noise
+in a row of n weights (`tests/analysis/noise/test_control.py`). Cost: D numbers of memory, two passes over a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def control_directions(
+    shapes: Mapping[str, Sequence[int]], dims: Mapping[str, Sequence[int]], seed: int
+) -> dict[str, Tensor]:
+    """Draw one unit vector for each row of each tensor that P acts on: Gaussian, then normalized, so uniform.
+
+    Args:
+        shapes: Parameter name to shape.
+        dims: Parameter name to the axes that make up one row; () where P does nothing.
+        seed: Drawn on the CPU in float64: the same on every device.
+
+    Returns:
+        Parameter name to a tensor of its shape, in float64 on the CPU, only where P acts.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    directions = {}
+    for name, shape in shapes.items():
+        if dims[name]:
+            direction = torch.randn(tuple(shape), dtype=torch.float64, generator=generator)
+            directions[name] = direction / direction.square().sum(tuple(dims[name]), keepdim=True).sqrt()
+    return directions
+
+
+def remove_component(gradient: Tensor, direction: Tensor, dims: Sequence[int]) -> Tensor:
+    """Subtract from each row of a gradient its component along the unit vector of that row.
+
+    Args:
+        gradient: [..., *shape]; leading axes are samples.
+        direction: [*shape], from `control_directions`.
+        dims: Axes of the gradient that make up one row.
+
+    Returns:
+        The projected gradient; the one given is not written to.
+
+    Example:
+        >>> remove_component(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.6, 0.8]]), (1,))
+        tensor([[-0.3200,  0.2400]])
+    """
+    return gradient - (gradient * direction).sum(tuple(dims), keepdim=True) * direction

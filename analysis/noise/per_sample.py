@@ -1,0 +1,233 @@
+"""Per-sample gradients in chunks: the gradient of the loss of each sample alone, for any model and loss.
+
+A batch of one sample is a batch cut along the first axis of its tensors. `torch.func.vmap` computes a whole chunk at
+once; models it cannot batch (recurrent layers) are differentiated sample by sample. Never more than one chunk is held.
+
+Proved right by: equality with plain autograd, one sample at a time on a float64 copy of the model
+(`tests/analysis/noise/test_per_sample.py`).
+Cost: one gradient for the mean; then 1.3 to 3 gradients for convolutional networks by vmap, by the loop as many
+forward and backward passes as there are samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from analysis.batches import tensors_of
+from analysis.objective import Objective
+
+# Numbers in one chunk of gradients, 128 MiB in float32; our choice, because it holds a thousand samples of a small
+# network, and larger chunks are no faster on two cores.
+CHUNK_NUMBERS = 2**25
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanGradient:
+    """What one pass over whole batches tells.
+
+    Attributes:
+        num_samples: N, the summed length of the batches.
+        count: What the objective's mean divides by: samples, tokens, class weights.
+        loss_sum: Over the data.
+        rounding: Relative rounding error to allow in `loss_sum`.
+        vector: [D] in float64, the mean over samples of the gradient of a sample's loss_sum.
+    """
+
+    num_samples: int
+    count: float
+    loss_sum: float
+    rounding: float
+    vector: Tensor
+
+
+def mean_gradient(objective: Objective, state: Mapping[str, Tensor]) -> MeanGradient:
+    """Go through the data once, batch by batch; call it inside `objective.measuring`.
+
+    Args:
+        objective: Whose loss.
+        state: As returned by `objective.state()`.
+
+    Returns:
+        The mean gradient and the counts.
+
+    Raises:
+        ValueError: Fewer than two samples, none that counts, or batches that cannot be cut into samples.
+    """
+    leaves = {name: state[name].detach().requires_grad_() for name in objective.names}
+    total = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
+    num_samples, count, loss_sum, rounding = 0, 0.0, 0.0, 1e-4
+    for batch in objective.batches():
+        num_samples += batch_length(batch)
+        batch_loss, batch_count = objective.evaluate({**state, **leaves}, batch)
+        pieces = _gradients(batch_loss, list(leaves.values()))
+        total += torch.cat([piece.reshape(-1).double() for piece in pieces])
+        count += float(batch_count)
+        loss_sum += float(batch_loss.detach())
+        rounding = max(rounding, 8 * torch.finfo(batch_loss.dtype).eps)  # the sum itself is rounded to that type
+    if num_samples < 2:
+        raise ValueError(
+            f"gradient noise needs at least 2 samples, got {num_samples}: a covariance over one sample does not exist"
+        )
+    if count <= 0:
+        raise ValueError(
+            f"the data must hold a sample that counts, got a total count of {count:g}; is every target ignored?"
+        )
+    return MeanGradient(num_samples, count, loss_sum, rounding, total / num_samples)
+
+
+class PerSampleGradients:
+    """Iterate over the gradients of the loss_sum of every sample, in the order of the data; inside `measuring`.
+
+    Args:
+        objective: Whose loss.
+        state: As returned by `objective.state()`.
+        chunk: Samples held at once, at most; chunks do not cross batches. None: as many as `CHUNK_NUMBERS` allows.
+
+    Attributes:
+        method: "vmap", or "loop" once vmap had to be given up.
+        count: Summed over the samples seen so far.
+        loss_sum: Summed over the samples seen so far.
+        loss_scale: The sum of |loss_sum|.
+    """
+
+    def __init__(self, objective: Objective, state: Mapping[str, Tensor], chunk: int | None = None) -> None:
+        self._objective, self._state = objective, state
+        self._chunk = chunk or max(1, CHUNK_NUMBERS // objective.num_parameters)
+        self._leaves = {name: state[name].detach() for name in objective.names}
+        self.method = "vmap"
+        self.count, self.loss_sum, self.loss_scale = 0.0, 0.0, 0.0
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield a dictionary from parameter name to [C, *shape] for each chunk of C samples."""
+        for batch in self._objective.batches():
+            length = batch_length(batch)
+            for start in range(0, length, self._chunk):
+                yield self._chunk_of(cut(batch, start, min(start + self._chunk, length)))
+
+    def check_additive(self, mean: MeanGradient) -> None:
+        """Refuse a loss that is not a sum over samples: its per-sample gradients would not add up to its gradient.
+
+        Args:
+            mean: What the pass over whole batches gave.
+
+        Raises:
+            ValueError: Loss or count of whole batches and of their samples differ by more than rounding.
+        """
+        is_same_loss = not abs(self.loss_sum - mean.loss_sum) > mean.rounding * self.loss_scale  # True for NaN
+        if not (is_same_loss and abs(self.count - mean.count) <= 1e-4 * mean.count):
+            raise ValueError(
+                f"the loss must be a sum over samples, got loss {mean.loss_sum:.6g} (count {mean.count:g}) over whole "
+                f"batches and {self.loss_sum:.6g} (count {self.count:g}) over their samples one by one; a loss that "
+                "compares samples of a batch has no per-sample gradients"
+            )
+
+    def _chunk_of(self, samples: Any) -> dict[str, Tensor]:
+        if self.method == "vmap":
+            try:
+                return self._by_vmap(samples)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, UserWarning):  # the warning is the one that `_by_vmap` turns into an error
+                self.method = "loop"  # a mistake in the model or the loss is raised again there
+        return self._by_loop(samples)
+
+    def _by_vmap(self, samples: Any) -> dict[str, Tensor]:
+        def loss_of_one(leaves: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            one = _rebuilt(samples, iter([tensor.unsqueeze(0) for tensor in tensors]))
+            loss_sum, count = self._objective.evaluate({**self._state, **leaves}, one)
+            return loss_sum.reshape(()), (loss_sum.reshape(()), torch.as_tensor(count, device=loss_sum.device))
+
+        tensors = list(tensors_of(samples))
+        with warnings.catch_warnings():
+            # without a batching rule vmap itself loops, over every operation: slower than our loop (7 times on an LSTM)
+            warnings.filterwarnings("error", message=".*performance drop.*", category=UserWarning)
+            per_sample = vmap(grad(loss_of_one, has_aux=True), in_dims=(None, *[0] * len(tensors)))
+            gradients, (losses, counts) = per_sample(self._leaves, *tensors)
+        self._add(losses, counts)
+        return {name: gradient.detach() for name, gradient in gradients.items()}
+
+    def _by_loop(self, samples: Any) -> dict[str, Tensor]:
+        leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves.items()}
+        rows = []
+        for i in range(batch_length(samples)):
+            loss_sum, count = self._objective.evaluate({**self._state, **leaves}, cut(samples, i, i + 1))
+            rows.append(_gradients(loss_sum, list(leaves.values())))
+            self._add(loss_sum.detach(), torch.as_tensor(count))
+        return {name: torch.stack(pieces) for name, pieces in zip(leaves, zip(*rows, strict=True), strict=True)}
+
+    def _add(self, losses: Tensor, counts: Tensor) -> None:
+        self.loss_sum += float(losses.double().sum())
+        self.loss_scale += float(losses.double().abs().sum())
+        self.count += float(counts.double().sum())
+
+
+def batch_length(batch: Any) -> int:
+    """Return how many samples a batch holds: the first dimension that all its tensors share.
+
+    Args:
+        batch: Tensors in tuples, lists and mappings, in any nesting; beside them None and booleans.
+
+    Returns:
+        Number of samples.
+
+    Raises:
+        ValueError: The tensors do not share it, or there are other things that may belong to single samples.
+    """
+    shapes = [tuple(tensor.shape) for tensor in tensors_of(batch)]
+    if len({shape[:1] for shape in shapes}) != 1 or () in shapes:
+        raise ValueError(
+            "gradient noise needs batches whose tensors all have the samples along their first axis, got shapes "
+            f"{', '.join(map(str, shapes)) or '(none)'} in one batch"
+        )
+    _refuse_others(batch)
+    return shapes[0][0]
+
+
+def cut(batch: Any, start: int, stop: int) -> Any:
+    """Return the samples start:stop of a batch, in a batch of the same form; tensors are views.
+
+    Args:
+        batch: As `batch_length` takes it.
+        start: First sample.
+        stop: One past the last.
+    """
+    return _rebuilt(batch, iter([tensor[start:stop] for tensor in tensors_of(batch)]))
+
+
+def _refuse_others(batch: Any) -> None:
+    if isinstance(batch, (Mapping, tuple, list)):
+        for value in batch.values() if isinstance(batch, Mapping) else batch:
+            _refuse_others(value)
+    elif not (batch is None or isinstance(batch, (Tensor, bool))):
+        raise ValueError(
+            f"gradient noise needs batches of tensors, which can be cut into samples, got a {type(batch).__name__} in "
+            "one; make it a tensor with one entry per sample, or put it into batch_loss"
+        )
+
+
+def _rebuilt(batch: Any, tensors: Iterator[Tensor]) -> Any:
+    """Return a batch of the same form with its tensors replaced, in the order of `tensors_of`."""
+    if isinstance(batch, Tensor):
+        return next(tensors)
+    if isinstance(batch, Mapping):
+        items = {key: _rebuilt(value, tensors) for key, value in batch.items()}
+        return items if type(batch) is dict else type(batch)(items)  # type: ignore[call-arg]
+    if isinstance(batch, (tuple, list)):
+        values = [_rebuilt(value, tensors) for value in batch]
+        return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
+    return batch
+
+
+def _gradients(loss_sum: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Return the gradient by each leaf, zeros where the loss does not depend on it."""
+    if not loss_sum.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    found = torch.autograd.grad(loss_sum, leaves, allow_unused=True)
+    return [torch.zeros_like(leaf) if piece is None else piece for leaf, piece in zip(leaves, found, strict=True)]

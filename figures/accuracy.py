@@ -1,0 +1,72 @@
+"""Test accuracy over seeds: dots joined by seed, since runs are paired, with mean and 95 % interval per method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from figures.reading import Run
+from figures.style import SINGLE_COLUMN, in_order, look
+
+SUMMARY = "training/summary"
+
+
+def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None:
+    """Draw accuracies in percent.
+
+    Args:
+        ax: Where.
+        accuracy: Method to seed to accuracy, a fraction.
+    """
+    methods = in_order(list(accuracy))
+    seeds = sorted({seed for by_seed in accuracy.values() for seed in by_seed})
+    shift = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else np.zeros(1)
+    for offset, seed in zip(shift, seeds, strict=True):
+        paired = [100 * accuracy[method].get(seed, np.nan) for method in methods]
+        ax.plot(np.arange(len(methods)) + offset, paired, color="0.8", linewidth=0.6, zorder=1)
+    for place, method in enumerate(methods):
+        style = look(method)
+        values = np.array([100 * accuracy[method].get(seed, np.nan) for seed in seeds])
+        ax.plot(place + shift, values, linestyle="", marker=style.marker, color=style.color, alpha=0.6, zorder=2)
+        values = values[np.isfinite(values)]
+        half = float("nan")
+        if len(values) > 1:
+            half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        if len(values):
+            ax.errorbar(
+                place + 0.27,
+                values.mean(),
+                half,
+                fmt="_",
+                color=style.color,
+                markersize=8,
+                markeredgewidth=1.6,
+                capsize=2.5,
+            )
+    ax.set_xticks(range(len(methods)), [look(method).label for method in methods])
+    ax.set_xlim(-0.5, len(methods) - 0.3)
+    ax.set_ylabel("test accuracy [%]")
+
+
+def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
+    """Return the accuracies of all runs, or None if no run holds one.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+    """
+    accuracy: dict[str, dict[int, float]] = {}
+    for run in runs:
+        value = run.array(SUMMARY, "test_accuracy")
+        if value is not None and np.isfinite(value):
+            accuracy.setdefault(run.method, {})[run.seed] = float(value)
+    if not accuracy:
+        return None
+    figure = Figure(figsize=(SINGLE_COLUMN, 2.5))
+    ax = figure.subplots()
+    draw_accuracy(ax, accuracy)
+    ax.set_title("dots: seeds, joined where paired; bars: mean, 95% interval", fontsize=7)
+    return figure

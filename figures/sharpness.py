@@ -1,0 +1,66 @@
+"""Sharpness by method: worst and average case, plain and adaptive, a dot per seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.reading import Array, Run, by_method
+from figures.style import DOUBLE_COLUMN, in_order, look
+
+PANELS = (
+    ("sharpness/worst", "worst case"),
+    ("sharpness/average", "average case"),
+    ("sharpness/worst_adaptive", "worst case, adaptive"),
+    ("sharpness/average_adaptive", "average case, adaptive"),
+)
+
+
+def draw_sharpness(ax: Axes, values: Mapping[str, Array], errors: Mapping[str, Array]) -> None:
+    """Draw a dot per seed and a bar for the mean; logarithmic where all are positive.
+
+    Args:
+        ax: Where.
+        values: Method to sharpness [seed], in units of the loss.
+        errors: Method to standard errors [seed]; NaN where there is none.
+    """
+    methods = in_order(list(values))
+    for place, method in enumerate(methods):
+        style, found = look(method), np.asarray(values[method], dtype=float)
+        error = np.nan_to_num(np.asarray(errors.get(method, np.zeros(len(found))), dtype=float))
+        x = place + (np.linspace(-0.15, 0.15, len(found)) if len(found) > 1 else np.zeros(1))
+        ax.errorbar(x, found, error, fmt=style.marker, color=style.color, elinewidth=0.8, capsize=1.5)
+        if np.isfinite(found).any():
+            mean = float(found[np.isfinite(found)].mean())
+            ax.plot([place - 0.3, place + 0.3], [mean, mean], color=style.color, linewidth=1.4)
+    everything = np.concatenate([np.ravel(values[method]) for method in methods])
+    if np.nanmin(np.where(np.isfinite(everything), everything, np.inf)) > 0:
+        ax.set_yscale("log")
+    ax.set_xticks(range(len(methods)), [look(method).label for method in methods], rotation=35, ha="right")
+    ax.set_xlim(-0.6, len(methods) - 0.4)
+
+
+def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
+    """Return the sharpness of all runs, or None if no run holds any.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+    """
+    panels = [(key, title) for key, title in PANELS if by_method(runs, key, "value")]
+    if not panels:
+        return None
+    figure = Figure(figsize=(DOUBLE_COLUMN, 2.3))
+    axes = figure.subplots(1, len(panels), squeeze=False)
+    for ax, (key, title) in zip(axes[0], panels, strict=True):
+        values, errors = (
+            {method: np.array(arrays, dtype=float) for method, arrays in by_method(runs, key, name).items()}
+            for name in ("value", "standard_error")
+        )
+        draw_sharpness(ax, values, errors)
+        rho = {float(array) for arrays in by_method(runs, key, "rho").values() for array in arrays}
+        ax.set_title(title + (rf" ($\rho$ = {rho.pop():g})" if len(rho) == 1 else ""), fontsize=7)
+    axes[0, 0].set_ylabel("rise of the loss")
+    return figure

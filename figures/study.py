@@ -1,0 +1,97 @@
+"""Draw everything that result files hold: one PNG and one PDF per figure, written whole.
+
+Right when each figure that the files speak to is there, and a missing measurement leaves out its figure and no other
+(`tests/figures/test_study.py`). Cost: about a second per figure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from figures.accuracy import figure_accuracy
+from figures.claims import figure_verdicts
+from figures.noise import figure_noise
+from figures.reading import Run, load_runs
+from figures.sharpness import figure_sharpness
+from figures.spectrum import figure_eigenvalues
+from figures.style import context
+from figures.surface import figure_contours, figure_surfaces
+from figures.training import figure_training
+
+FORMATS = ("png", "pdf")
+FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
+    "training": figure_training,
+    "surfaces": figure_contours,
+    "surfaces_3d": figure_surfaces,
+    "eigenvalues": figure_eigenvalues,
+    "sharpness": figure_sharpness,
+    "noise": figure_noise,
+    "accuracy": figure_accuracy,
+}
+# Without these a file depends on the day it was made.
+_METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+
+
+def draw_study(
+    run_paths: Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str],
+    *,
+    study_path: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Draw every figure that the files speak to.
+
+    Args:
+        run_paths: Result files, of one run each; any measurement may be missing.
+        output_dir: Made if it does not exist; files of the same names are replaced.
+        study_path: The study's own file, for its verdicts.
+        formats: As matplotlib knows them.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileNotFoundError: A result file is missing.
+        SchemaError: One is not a result file of this version.
+    """
+    runs = load_runs(run_paths)
+    written = []
+    with context():
+        for name, make in FIGURES.items():
+            written += _save(make(runs), Path(output_dir), name, formats)
+        if study_path is not None:
+            written += _save(figure_verdicts(Run(Path(study_path))), Path(output_dir), "verdicts", formats)
+    return written
+
+
+def draw_run(
+    path: str | os.PathLike[str], output_dir: str | os.PathLike[str], *, formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Draw every figure that one result file speaks to.
+
+    Args:
+        path: The result file.
+        output_dir: As for `draw_study`.
+        formats: As for `draw_study`.
+
+    Returns:
+        The files written.
+    """
+    return draw_study([path], output_dir, formats=formats)
+
+
+def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    if figure is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for form in formats:
+        target, partial = folder / f"{name}.{form}", folder / f".{name}.partial.{form}"
+        figure.savefig(partial, metadata=_METADATA.get(form))
+        os.replace(partial, target)
+        written.append(target)
+    return written

@@ -1,0 +1,187 @@
+"""Loss surfaces side by side on one colour scale, as filled contours and in three dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+
+from figures.reading import Array, Run
+from figures.style import DOUBLE_COLUMN, SINGLE_COLUMN, SURFACE_COLORS, look
+
+PLANE = "surface/plane"
+CLIP_QUANTILE = 0.95  # one steep corner must not flatten everything else; the figure says where it is cut
+NUM_LEVELS = 24
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A surface as it is drawn: loss[i, j] at x[i], y[j]; NaN and inf are holes."""
+
+    title: str
+    x: Array
+    y: Array
+    loss: Array
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One colour scale for all planes: values above `top` are drawn in the colour of `top`."""
+
+    norm: Normalize
+    levels: Array
+    bottom: float
+    top: float
+    is_clipped: bool
+
+
+def planes(runs: Sequence[Run]) -> list[Plane]:
+    """Return one plane per method, of its first seed, methods in the order of the runs.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+    """
+    found: dict[str, Plane] = {}
+    for run in runs:
+        x, y, loss = (run.array(PLANE, name) for name in ("x", "y", "loss"))
+        if x is None or y is None or loss is None or run.method in found or not np.isfinite(loss).any():
+            continue
+        found[run.method] = Plane(look(run.method).label, x, y, np.where(np.isfinite(loss), loss, np.nan))
+    return list(found.values())
+
+
+def common_scale(losses: Sequence[Array]) -> Scale:
+    """Return a scale that shows all losses: logarithmic if all are positive, cut at a high quantile of them all.
+
+    Args:
+        losses: Surfaces, NaN where there is no value.
+    """
+    values = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
+    low, high = float(values.min()), float(values.max())
+    top = float(np.quantile(values, CLIP_QUANTILE))
+    if not top > low:
+        top = high if high > low else low + max(abs(low), 1.0) * 1e-6
+    if low > 0 and top / low > 10:
+        return Scale(LogNorm(low, top), np.geomspace(low, top, NUM_LEVELS), low, top, high > top)
+    return Scale(Normalize(low, top), np.linspace(low, top, NUM_LEVELS), low, top, high > top)
+
+
+def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
+    """Draw filled contours, with the trained weights marked.
+
+    Args:
+        ax: Where.
+        plane: What.
+        scale: Shared by all panels.
+
+    Returns:
+        The artist, for a colour bar.
+    """
+    # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
+    filled = ax.contourf(
+        plane.x, plane.y, plane.loss.T, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend="max"
+    )
+    ax.contour(plane.x, plane.y, plane.loss.T, scale.levels[::3], colors="white", linewidths=0.3, alpha=0.6)
+    ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.0)
+    ax.set_aspect("equal")
+    ax.set_title(plane.title)
+    ax.set_xlabel("direction 1")
+    return filled
+
+
+def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
+    """Draw the loss as height, cut at the top of the scale.
+
+    Args:
+        ax: Three-dimensional axes.
+        plane: What.
+        scale: Shared by all panels: the same colours, the same heights.
+    """
+    is_log = isinstance(scale.norm, LogNorm)
+    height = np.minimum(plane.loss, scale.top)
+    height = np.log10(height) if is_log else height
+    low, high = (math.log10(end) if is_log else end for end in (scale.bottom, scale.top))
+    x, y = np.meshgrid(plane.x, plane.y, indexing="ij")
+    norm = Normalize(low, high)
+    ax.plot_surface(x, y, height, cmap=SURFACE_COLORS, norm=norm, rcount=100, ccount=100, linewidth=0, antialiased=True)
+    ax.set_zlim(low, high)
+    ax.set_title(plane.title, pad=-2)
+    ax.view_init(elev=32, azim=-58)
+    ticks = np.arange(np.ceil(low), np.floor(high) + 1) if is_log else np.linspace(low, high, 3)
+    if is_log:
+        ax.set_zticks(ticks, [f"$10^{{{tick:.0f}}}$" for tick in ticks])
+    else:
+        ax.set_zticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    for axis, values in ((ax.xaxis, plane.x), (ax.yaxis, plane.y)):
+        axis.set_ticks([float(values[0]), 0.0, float(values[-1])])
+    ax.tick_params(pad=-3, labelsize=6)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.pane.set_visible(False)
+
+
+def figure_contours(runs: Sequence[Run]) -> Figure | None:
+    """Return contour plots side by side on one colour scale, or None if no run holds a surface.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+    """
+    found = planes(runs)
+    if not found:
+        return None
+    scale = common_scale([plane.loss for plane in found])
+    size = (DOUBLE_COLUMN, 2.2) if len(found) > 1 else (SINGLE_COLUMN, 2.8)
+    figure = Figure(figsize=size)
+    axes = figure.subplots(1, len(found), squeeze=False, sharey=True)
+    for ax, plane in zip(axes[0], found, strict=True):
+        filled = draw_contours(ax, plane, scale)
+    axes[0, 0].set_ylabel("direction 2")
+    bar = figure.colorbar(filled, ax=list(axes[0]), label=_loss_label(scale), shrink=0.85, pad=0.01)
+    _decade_ticks(bar, scale)
+    return figure
+
+
+def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
+    """Return surfaces in three dimensions side by side, one height and colour scale, or None if there is none.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+    """
+    found = planes(runs)
+    if not found:
+        return None
+    scale = common_scale([plane.loss for plane in found])
+    columns = min(len(found), 2)
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(DOUBLE_COLUMN if columns > 1 else SINGLE_COLUMN, 2.7 * rows))
+    figure.set_layout_engine("none")
+    for number, plane in enumerate(found, start=1):
+        draw_surface(figure.add_subplot(rows, columns, number, projection="3d"), plane, scale)
+    figure.subplots_adjust(left=0.0, right=0.88, bottom=0.03, top=0.95, wspace=0.0, hspace=0.08)
+    mappable = ScalarMappable(norm=scale.norm, cmap=SURFACE_COLORS)
+    place = figure.add_axes((0.9, 0.25, 0.018, 0.5))
+    bar = figure.colorbar(
+        mappable, cax=place, label=_loss_label(scale), extend="max" if scale.is_clipped else "neither"
+    )
+    _decade_ticks(bar, scale)
+    return figure
+
+
+def _loss_label(scale: Scale) -> str:
+    cut = f"\n(cut at {scale.top:.3g}, the {CLIP_QUANTILE:.0%} quantile)" if scale.is_clipped else ""
+    return f"loss{cut}".replace("%", "\N{PERCENT SIGN}")
+
+
+def _decade_ticks(bar: Any, scale: Scale) -> None:
+    if isinstance(scale.norm, LogNorm):
+        bar.locator = LogLocator()
+        bar.formatter = LogFormatterSciNotation()
+        bar.minorticks_off()
+        bar.update_ticks()

@@ -1,0 +1,65 @@
+"""`landscape figures`, `verify` and `inspect`: what is made from finished work.
+
+Right when figures and verdicts are those of the files given (`tests/landscape/test_stages_alone.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Folder = Annotated[
+    Optional[Path],  # noqa: UP045  # typer 0.12 does not read `Path | None`
+    typer.Option("--output", help="Folder for the figures; default: figures/ beside the runs.", show_default=False),
+]
+
+
+def figures(
+    path: Annotated[Path, typer.Argument(help="A study's folder, a run's folder, or a result file.")],
+    output: Folder = None,
+) -> None:
+    """Draw all that result files hold, as PNG and PDF.
+
+    Example:  [bold]landscape figures runs/digits[/bold]
+    """
+    from figures import draw_run, draw_study
+    from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, find_runs
+    from landscape.tables import show
+
+    if path.is_file() or (path / RUN_FILE).is_file():
+        file = path if path.is_file() else path / RUN_FILE
+        written = draw_run(file, output or file.parent / FIGURES)
+    else:
+        study = path / STUDY_FILE
+        written = draw_study(find_runs(path), output or path / FIGURES, study_path=study if study.is_file() else None)
+    if not written:
+        raise ValueError(f"{path} holds nothing to draw yet; measure first, and see landscape inspect")
+    show(*(str(file) for file in written))
+
+
+def verify(
+    study: Annotated[Path, typer.Argument(help="Folder that holds the runs of one study.")] = Path("runs/digits"),
+) -> None:
+    """Judge the claims about GCSAM by the runs of a study, each with effect, interval and verdict.
+
+    Example:  [bold]landscape verify runs/digits[/bold]
+    """
+    from landscape.results import STUDY_FILE, find_runs, judge
+    from landscape.tables import show, untested_lines, verdict_table
+
+    found = judge(find_runs(study), study / STUDY_FILE)
+    show(verdict_table(found), *untested_lines(found))
+
+
+def inspect(path: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
+    """Show what a result file holds: provenance, measurements, dimensions, units.
+
+    Example:  [bold]landscape inspect runs/digits/runs/gcsam-seed0/run.h5[/bold]
+    """
+    from rich.console import Console
+
+    from landscape.inspect_file import file_tree
+
+    Console().print(file_tree(path))

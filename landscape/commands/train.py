@@ -1,0 +1,118 @@
+"""`landscape train`: options in, a finished run out.
+
+Right when every option reaches the configuration and its default is that of `gcsam.training.TrainConfig`
+(`tests/landscape/test_train_command.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from landscape.options import WHERE, Device, DeviceOption, Quiet
+
+TRAINING = "Training"
+DATA = "Data"
+
+
+def train(
+    output: Annotated[Path, typer.Option("--output", help="Folder of the run.", rich_help_panel=WHERE)],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="digits, cifar10, npz:FILE, folder:DIR or package.module:function.",
+            rich_help_panel=DATA,
+        ),
+    ] = "digits",
+    root: Annotated[
+        Optional[Path],  # noqa: UP045  # typer 0.12 does not read `Path | None`
+        typer.Option("--root", help="Folder that holds cifar-10-batches-py.", rich_help_panel=DATA),
+    ] = None,
+    train_limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--train-limit", min=1, help="Train on at most this many images.", rich_help_panel=DATA),
+    ] = None,
+    test_limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--test-limit", min=1, help="The same for validation and for test.", rich_help_panel=DATA),
+    ] = None,
+    image_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--image-size", min=1, help="Resize a folder's images to this side.", rich_help_panel=DATA),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="mlp, cnn, resnet20, resnet18, vgg11, vgg11_bn, vit-tiny or package.module:function.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "cnn",
+    method: Annotated[str, typer.Option("--method", help="sgd, gc, sam or gcsam.", rich_help_panel=TRAINING)] = "gcsam",
+    rho: Annotated[float, typer.Option("--rho", help="Radius of the ascent.", rich_help_panel=TRAINING)] = 0.05,
+    adaptive: Annotated[bool, typer.Option("--adaptive", help="Scale it as ASAM.", rich_help_panel=TRAINING)] = False,
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="Class of torch.optim that steps.", rich_help_panel=TRAINING)
+    ] = "SGD",
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate.", rich_help_panel=TRAINING)] = 0.05,
+    momentum: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--momentum", help="Of SGD (default 0.9) or RMSprop.", rich_help_panel=TRAINING),
+    ] = None,
+    weight_decay: Annotated[
+        float, typer.Option("--weight-decay", help="In the step.", rich_help_panel=TRAINING)
+    ] = 5e-4,
+    schedule: Annotated[
+        str, typer.Option("--schedule", help="cosine or constant.", rich_help_panel=TRAINING)
+    ] = "cosine",
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.", rich_help_panel=TRAINING)] = 30,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images.", rich_help_panel=TRAINING)] = 32,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of initialization and data order.", rich_help_panel=TRAINING)
+    ] = 0,
+    trajectory_every: Annotated[
+        int,
+        typer.Option("--trajectory-every", help="Keep the weights of every so many epochs.", rich_help_panel=TRAINING),
+    ] = 0,
+    device: DeviceOption = Device.AUTO,
+    quiet: Quiet = False,
+) -> None:
+    """Train one network; stopped, the same command goes on after the last whole epoch.
+
+    Example:  [bold]landscape train --data cifar10 --root DIR --model resnet20 --method gcsam --output runs/one[/bold]
+
+    The weights of the best epoch on the validation split are kept; the test split is looked at once, at the end.
+    """
+    from gcsam.training import TrainConfig
+    from landscape.progress import display
+    from landscape.results import RUN_FILE
+    from landscape.tables import show, trained_table
+    from landscape.training import train_run
+
+    config = TrainConfig(
+        data=data,
+        root=None if root is None else str(root),
+        train_limit=train_limit,
+        test_limit=test_limit,
+        image_size=image_size,
+        model=model,
+        method=method,
+        rho=rho,
+        adaptive=adaptive,
+        optimizer=optimizer,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        trajectory_every=trajectory_every,
+        device=device.resolve(),
+    )
+    with display(quiet=quiet) as shown:
+        train_run(config, output, shown)
+    show(trained_table(output / RUN_FILE))

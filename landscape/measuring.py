@@ -1,0 +1,131 @@
+"""Measure one network into one file: skip what is finished, go on with what was begun, refuse to mix networks or data.
+
+Every number in a file is of the same weights and the same data, or figures and verdicts made from it would compare
+unlike things. Right when a second call computes nothing, and another checkpoint or other data are refused
+(`tests/landscape/test_measuring.py`). Cost: one pass over the data beside the measurements themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis import Objective
+from analysis.store import Measurement, Variable, create, list_measurements, provenance, read, read_attributes, write
+from landscape.progress import Display
+from landscape.stages import Stage, is_finished
+
+DATA_KEY = "training/measured_data"
+# Two passes over the same data in another order differ by the rounding of a sum in float64.
+SAME_DATA = 1e-6
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as it is to be measured.
+
+    Args:
+        title: For the reader.
+        path: The result file.
+        objective: Weights, loss and data.
+        checkpoint_sha256: Of the file the weights come from.
+        config: How it was trained, as JSON, or the command-line values that name it.
+        data: What the data are, for the reader: "1077 training samples".
+    """
+
+    title: str
+    path: Path
+    objective: Objective
+    checkpoint_sha256: str
+    config: str
+    data: str
+
+
+def measure(subject: Subject, stages: Sequence[Stage], display: Display, *, again: bool = False) -> None:
+    """Make the measurements that the file does not hold yet.
+
+    Args:
+        subject: What is measured, and into which file.
+        stages: Which measurements.
+        display: Shows how far each is.
+        again: Make them anew where the file holds them.
+
+    Raises:
+        ValueError: The file belongs to another checkpoint or other data, or holds a measurement with other settings.
+    """
+    finished = [not again and is_finished(stage, subject.path) for stage in stages]
+    _claim_file(subject)
+    for stage, is_done in zip(stages, finished, strict=True):
+        if is_done:
+            display.note(f"{stage.title}: finished before, skipped (--again makes it anew)")
+            continue
+        with display.stage(stage.title) as advance:
+            # what is made anew replaces the old numbers at its end, and not cell by cell
+            path = None if again or not stage.is_grid else subject.path
+            result = stage.compute(subject.objective, path, advance)
+            if path is None:
+                result.save(subject.path, stage.name)
+
+
+def check_checkpoint(path: Path, sha256: str) -> None:
+    """Refuse a result file that belongs to other weights.
+
+    Args:
+        path: The result file.
+        sha256: Of the checkpoint at hand.
+
+    Raises:
+        ValueError: It does; the message gives both.
+    """
+    stored = read_attributes(path)["checkpoint_sha256"]
+    if stored != sha256:
+        raise ValueError(
+            f"{path} belongs to the checkpoint with SHA-256 {stored[:12]}..., given is {sha256[:12]}...; "
+            "give the checkpoint it was made with, or another file by --output"
+        )
+
+
+def _claim_file(subject: Subject) -> None:
+    """Make the file, or check that it is of this network and these data; note the data where nobody has."""
+    objective = subject.objective
+    loss = objective.loss()  # reads the data, and says what is wrong with them before anything is written
+    if not np.isfinite(loss):
+        raise ValueError(f"{subject.title}: the loss is {loss}, so there is nothing to measure; check weights and data")
+    total, squares = (float.fromhex(number) for number in objective.data_fingerprint.split("/"))
+    if not subject.path.exists():
+        given = {
+            "config": subject.config,
+            "checkpoint_sha256": subject.checkpoint_sha256,
+            "data_fingerprint": f"{total:.9g} {squares:.9g}",
+            "device": str(objective.device),
+        }
+        create(subject.path, provenance(**given))
+    check_checkpoint(subject.path, subject.checkpoint_sha256)
+    if DATA_KEY in list_measurements(subject.path):
+        _check_data(subject, total, squares)
+    else:
+        write(subject.path, *DATA_KEY.split("/"), _data_record(subject.data, total, squares))
+
+
+def _data_record(data: str, total: float, squares: float) -> Measurement:
+    variables = {
+        "data": Variable(np.array(data, dtype=object), description="what every measurement in this file was made on"),
+        "sum": Variable(np.array(total), description="of all numbers in the data"),
+        "sum_of_squares": Variable(np.array(squares), description="of all numbers in the data"),
+    }
+    return Measurement("MeasuredData", variables)
+
+
+def _check_data(subject: Subject, total: float, squares: float) -> None:
+    stored = {name: variable.data for name, variable in read(subject.path, DATA_KEY).variables.items()}
+    scale = max(float(stored["sum_of_squares"]), 1.0)
+    same = abs(float(stored["sum"]) - total) <= SAME_DATA * scale**0.5
+    same = same and abs(float(stored["sum_of_squares"]) - squares) <= SAME_DATA * scale
+    if not same:
+        raise ValueError(
+            f"{subject.path} holds measurements on {stored['data']}, given are other data ({subject.data}); "
+            "give the same data, or another file by --output"
+        )

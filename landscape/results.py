@@ -1,0 +1,72 @@
+"""From finished runs to the study's own file: the table of runs and the verdicts.
+
+Right when the file says what `analysis.claims` says about the runs found (`tests/landscape/test_results.py`).
+Costs a second or two; judging needs torch, finding the runs does not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.store import Measurement, create, list_measurements, provenance, read
+
+STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "figures"
+VERDICTS, RUNS = "claims/verdicts", "training/runs"
+
+
+def find_runs(directory: Path) -> list[Path]:
+    """Return the run files of a study, those with a finished training.
+
+    Args:
+        directory: With runs in `runs/*/` as `landscape study` lays them out, or in `*/`.
+
+    Returns:
+        In alphabetical order.
+
+    Raises:
+        FileNotFoundError: There is no such directory, or no finished run in it.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory}: no such folder; give one that holds runs, for example runs/digits")
+    found = sorted(directory.glob(f"runs/*/{RUN_FILE}")) or sorted(directory.glob(f"*/{RUN_FILE}"))
+    finished = [path for path in found if "training/summary" in list_measurements(path)]
+    if not finished:
+        raise FileNotFoundError(f"{directory}: no finished run in it, no */{RUN_FILE}; train first, or give its parent")
+    return finished
+
+
+def judge(runs: Sequence[Path], target: Path, config: str = "{}") -> Measurement:
+    """Judge the claims by the runs, and write the table of runs and the verdicts.
+
+    Args:
+        runs: Run files.
+        target: The study's file.
+        config: Its settings as JSON, for a file that is made anew.
+
+    Returns:
+        The verdicts as stored.
+    """
+    from analysis import verify
+    from analysis.claims import collect
+
+    table = collect(runs)
+    if not target.exists():
+        create(target, provenance(config=config))
+    table.save(target)
+    verify(table).save(target, VERDICTS.split("/")[1])
+    return read(target, VERDICTS)
+
+
+def is_current(target: Path, sources: Sequence[Path]) -> bool:
+    """Return whether a file or folder was written after all those it is made from.
+
+    Args:
+        target: It need not exist.
+        sources: That do exist.
+    """
+    if target.is_dir():
+        written = [path.stat().st_mtime_ns for path in target.iterdir()]
+        return bool(written) and min(written) >= max(path.stat().st_mtime_ns for path in sources)
+    return target.is_file() and target.stat().st_mtime_ns >= max(os.stat(path).st_mtime_ns for path in sources)

@@ -1,0 +1,187 @@
+"""The measurements the command line makes, as data: where each is stored, its settings, and how to compute it.
+
+One value per measurement, so that `measure`, `surface`, `noise` and `study` share one list and one rule for what is
+finished. Right when a stored measurement with the same settings is found finished, and one with others is refused by
+name (`tests/landscape/test_stages.py`). Costs: those of the measuring functions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.store import Measurement, list_measurements, read
+
+if TYPE_CHECKING:
+    from analysis import Objective, Result
+
+Progress = Callable[[int, int], None]
+Compute = Callable[["Objective", "str | os.PathLike[str] | None", Progress], "Result"]
+
+# Eigenvalues asked for: lambda_1 / lambda_5 is what Foret et al. (2021) report.
+TOP = 5
+# The status of a grid whose cells are not all computed (`analysis.evidence.Status`).
+UNFINISHED = "INTERRUPTED"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One measurement.
+
+    Args:
+        kind: Group of the file it is stored in.
+        name: Its name there.
+        title: For the reader, while it goes on.
+        settings: What the numbers depend on, by the name of the stored variable or dimension.
+        compute: Called as compute(objective, path, progress). With a path, a grid writes its cells there itself and
+            goes on where it was; the others ignore it.
+        is_grid: Whether it is such a grid.
+    """
+
+    kind: str
+    name: str
+    title: str
+    settings: Mapping[str, Any]
+    compute: Compute
+    is_grid: bool = False
+
+    @property
+    def key(self) -> str:
+        """As the store spells it, "kind/name"."""
+        return f"{self.kind}/{self.name}"
+
+
+def is_finished(stage: Stage, path: str | os.PathLike[str]) -> bool:
+    """Return whether a file holds the measurement, made with the same settings and to its end.
+
+    Args:
+        stage: Which one.
+        path: The result file; it need not exist.
+
+    Raises:
+        ValueError: It holds it with other settings; the message names the first that differs.
+    """
+    if not Path(path).is_file() or stage.key not in list_measurements(path):
+        return False
+    found = read(path, stage.key)
+    for name, wanted in stage.settings.items():
+        stored = _setting(found, name)
+        if stored != wanted:
+            raise ValueError(
+                f"{os.fspath(path)} holds {stage.key} with {name} {stored}, asked for is {wanted}; give the same, "
+                "or --again to replace it"
+            )
+    return found.attributes.get("status") != UNFINISHED
+
+
+def curvature(*, top: int = TOP, seed: int = 0) -> list[Stage]:
+    """Return the stages for the largest eigenvalues and the trace of the Hessian.
+
+    Args:
+        top: Number of eigenvalues.
+        seed: Of start vector and probes.
+    """
+
+    def eigenvalues(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import hessian_eigenvalues
+
+        return hessian_eigenvalues(objective, k=top, seed=seed, progress=progress)
+
+    def trace(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import hessian_trace
+
+        return hessian_trace(objective, seed=seed, progress=progress)
+
+    settings = {"pair": top, "which": "largest", "seed": seed}
+    return [
+        Stage("curvature", "eigenvalues", "Hessian eigenvalues", settings, eigenvalues),
+        Stage("curvature", "trace", "Hessian trace", {"seed": seed}, trace),
+    ]
+
+
+def sharpness(*, rho: float = 0.05, seed: int = 0) -> list[Stage]:
+    """Return the stages for worst-case and average-case sharpness, plain and adaptive.
+
+    Args:
+        rho: Radius, or deviation of the noise.
+        seed: Of starts and noise.
+    """
+
+    def stage(kind: str, *, adaptive: bool) -> Stage:
+        def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+            from analysis import sharpness
+
+            return sharpness(objective, rho=rho, kind=kind, adaptive=adaptive, seed=seed, progress=progress)
+
+        name, title = (f"{kind}_adaptive", "adaptive ") if adaptive else (kind, "")
+        settings = {"rho": rho, "kind": kind, "adaptive": adaptive, "seed": seed}
+        return Stage("sharpness", name, f"{title}{kind}-case sharpness", settings, compute)
+
+    return [stage(kind, adaptive=adaptive) for adaptive in (False, True) for kind in ("worst", "average")]
+
+
+def noise(*, seed: int = 0) -> Stage:
+    """Return the stage for the gradient noise, raw, centralized and with the random-projection control.
+
+    Args:
+        seed: Of the control's projection.
+    """
+
+    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import gradient_noise
+
+        return gradient_noise(objective, seed=seed, progress=progress)
+
+    return Stage("noise", "gradient_noise", "gradient noise", {"seed": seed}, compute)
+
+
+def surface(
+    *,
+    points: int = 51,
+    extent: float = 1.0,
+    directions: str = "random",
+    normalize: str = "filter",
+    seed: int = 0,
+    name: str = "plane",
+) -> Stage:
+    """Return the stage for a loss surface, which writes its cells into the file as it goes on.
+
+    Args:
+        points: Along both directions.
+        extent: The plane is [-extent, extent] along both.
+        directions: "random" or "hessian".
+        normalize: As in `analysis.loss_surface`.
+        seed: Of the directions.
+        name: Of the surface in the file.
+    """
+
+    def compute(objective: Objective, path: Any, progress: Progress) -> Result:
+        from analysis import loss_surface
+
+        return loss_surface(
+            objective, directions, normalize, extent, points, seed, path=path, name=name, progress=progress
+        )
+
+    settings = {
+        "points": [points, points],
+        "extent": [[-extent, extent]] * 2,
+        "source": directions,
+        "normalize": normalize if directions == "random" else "none",  # eigenvectors are never scaled
+        "seed": seed,
+    }
+    return Stage("surface", name, f"loss surface {points} x {points}", settings, compute, is_grid=True)
+
+
+def _setting(found: Measurement, name: str) -> Any:
+    """Return a stored setting: the value of a variable, or the length of a dimension."""
+    if name in found.variables:
+        return found.variables[name].data.tolist()
+    lengths = {
+        dim: length
+        for variable in found.variables.values()
+        for dim, length in zip(variable.dims, variable.data.shape, strict=True)
+    }
+    return lengths.get(name)

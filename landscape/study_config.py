@@ -1,0 +1,157 @@
+"""What a study is: its runs and what is measured on each, stored beside its results so that it cannot change midway.
+
+Right when a second start with other settings is refused with the names of those that differ
+(`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape import stages
+from landscape.stages import Stage
+
+CONFIG_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Settings of a study.
+
+    Args:
+        train: Settings of `gcsam.training.TrainConfig` that all runs share; what is left out has its default there.
+        methods: Trained with each seed.
+        seeds: 0 to seeds - 1; runs of one seed are paired.
+        points: Of the surfaces, along both directions. 25, our choice: a tenth of the time of a study.
+        rho: Radius of the sharpness measurements; 0.05, the default of SAM (Foret et al. 2021).
+        samples: Training samples that are measured on, or None for all.
+    """
+
+    train: dict[str, Any] = dataclasses.field(default_factory=dict)
+    methods: tuple[str, ...] = ("sgd", "gc", "sam", "gcsam")
+    seeds: int = 3
+    points: int = 25
+    rho: float = 0.05
+    samples: int | None = None
+
+    def stages(self) -> list[Stage]:
+        """Return the measurements made on each run, in order: the surface last, since it can be stopped midway."""
+        return [
+            *stages.curvature(),
+            *stages.sharpness(rho=self.rho),
+            stages.noise(),
+            stages.surface(points=self.points),
+        ]
+
+    def runs(self) -> list[tuple[str, int]]:
+        """Return method and seed of each run, seed by seed, so that a stopped study holds whole pairs."""
+        return [(method, seed) for seed in range(self.seeds) for method in self.methods]
+
+    def to_json(self) -> str:
+        """Return all settings as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyConfig:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: JSON.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "methods": tuple(values["methods"])})
+        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"it holds no settings of a study ({type(error).__name__}: {error})") from None
+
+    def differences(self, stored: StudyConfig) -> list[str]:
+        """Return what differs from other settings, a text for each: "seeds 5, stored 3".
+
+        Args:
+            stored: The other ones.
+        """
+        mine, theirs = (dict(_flat(dataclasses.asdict(config))) for config in (self, stored))
+        return [
+            f"{name} {mine.get(name, 'by default')}, stored {theirs.get(name, 'by default')}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+# The main job, and a small one that shows in seconds that everything works; its numbers mean nothing.
+STUDIES = {"digits": StudyConfig({"data": "digits", "model": "cnn"})}
+QUICK = {"epochs": 2, "train_limit": 120, "test_limit": 60}
+
+
+def reduced(config: StudyConfig) -> StudyConfig:
+    """Return a small copy of a study, for a look at how things work.
+
+    Args:
+        config: The study.
+    """
+    return dataclasses.replace(config, train={**config.train, **QUICK}, points=5)
+
+
+def check_study(name: str) -> None:
+    """Refuse a study that is not known.
+
+    Args:
+        name: As given by the user.
+
+    Raises:
+        ValueError: It is none of `STUDIES`.
+    """
+    if name not in STUDIES:
+        found = difflib.get_close_matches(name, STUDIES, n=1)
+        near = f"; did you mean {found[0]!r}?" if found else ""
+        raise ValueError(f"study {name!r} is unknown; choose one of {', '.join(STUDIES)}{near}")
+
+
+def claim_directory(config: StudyConfig, directory: Path) -> None:
+    """Note the settings in a study's directory, or check that they are those it was begun with.
+
+    Args:
+        config: The settings.
+        directory: Made where it is not.
+
+    Raises:
+        ValueError: It was begun with other settings.
+    """
+    path = directory / CONFIG_FILE
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{CONFIG_FILE}.partial")
+        partial.write_text(config.to_json(), encoding="utf-8")
+        os.replace(partial, path)
+        return
+    try:
+        stored = StudyConfig.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
+    differences = config.differences(stored)
+    if differences:
+        raise ValueError(
+            f"{directory} holds a study with other settings ({'; '.join(differences)}); give the same, or another "
+            "--output"
+        )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,169 @@
+"""From what was given on the command line to networks ready to be measured: run folders, or the user's own.
+
+Every mistake is found before the first measurement starts. Right when a run is measured with the weights selected on
+its validation split, on its own training data (`tests/landscape/test_subjects.py`).
+Cost: loading data and weights, and one batch to see that model, data and loss fit together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landscape.errors import exit_status, one_line
+from landscape.measuring import Subject
+from landscape.options import Given
+from landscape.progress import Display
+from landscape.results import RUN_FILE, SELECTED
+
+if TYPE_CHECKING:
+    from analysis import Objective
+    from gcsam.training import TrainRun
+
+# Measuring goes through a run's training images in batches of this many; our choice, because larger ones are no faster.
+BATCH = 512
+
+
+def subjects(given: Given, display: Display) -> Iterator[Subject]:
+    """Open one network after the other, so that only one is held in memory.
+
+    Args:
+        given: From the command line.
+        display: Told what was done to the names of weights.
+
+    Yields:
+        Each network.
+
+    Raises:
+        ValueError: Both or neither of run folders and an own network, an incomplete one, or any part that is wrong.
+        FileNotFoundError: A folder or file that is not there.
+    """
+    own = {
+        "--model": given.model,
+        "--checkpoint": given.checkpoint,
+        "--data": given.data,
+        "--loss": given.loss,
+    }
+    if given.runs and any(own.values()):
+        named = ", ".join(option for option, value in own.items() if value)
+        raise ValueError(f"give run folders or your own network, not both: got {given.runs[0]} and {named}")
+    if given.output is not None and not given.output.resolve().parent.is_dir():
+        raise FileNotFoundError(f"--output {given.output}: no folder {given.output.resolve().parent}; make it first")
+    if not given.runs:
+        yield _own(given, own, display)
+        return
+    if given.output is not None and len(given.runs) > 1:
+        raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
+    limit = _limit(given.samples)
+    opened = [(folder, open_run(folder)) for folder in map(_folder, given.runs)]
+    for folder, run in opened:
+        yield run_subject(folder, run, limit, given.device.resolve(), given.output)
+
+
+def open_run(folder: Path) -> TrainRun:
+    """Read a finished run.
+
+    Args:
+        folder: That `landscape train` wrote.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It holds no run, or one whose training stopped.
+    """
+    from gcsam.training import load_run
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give one that landscape train wrote")
+    run = load_run(folder)
+    if not run.is_finished:
+        raise ValueError(
+            f"{folder}: the training stopped after {len(run.history['epoch'])} of {run.config.epochs} epochs; give the "
+            "same landscape train command again to finish it"
+        )
+    return run
+
+
+def run_subject(folder: Path, run: TrainRun, limit: int | None, device: str, output: Path | None = None) -> Subject:
+    """Open a finished run: the weights selected on its validation split, with its own training data and its own loss.
+
+    Args:
+        folder: Of the run.
+        run: As read from it.
+        limit: At most so many training images; None takes all.
+        device: Where to compute.
+        output: Result file; None for the run's own.
+
+    Returns:
+        The network, ready to be measured.
+    """
+    import torch
+
+    from analysis import Objective
+    from analysis.store import sha256_file
+
+    batches = run.splits(device).train.all_batches(BATCH, limit)
+    objective = Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches)
+    return Subject(
+        title=f"{run.config.model} with {run.config.method}, seed {run.config.seed}",
+        path=output or folder / RUN_FILE,
+        objective=objective,
+        checkpoint_sha256=sha256_file(folder / SELECTED),
+        config=run.config.to_json(),
+        data=f"{len(batches.split)} training images of {run.config.data}",
+    )
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder of a run, given as such or by the result file in it."""
+    return path.parent if path.name == RUN_FILE else path
+
+
+def _limit(samples: str) -> int | None:
+    if samples == "all":
+        return None
+    if not samples.isdecimal() or int(samples) < 2:
+        raise ValueError(f"--samples must be all or a number of at least 2, got {samples!r}")
+    return int(samples)
+
+
+def _own(given: Given, options: dict[str, str], display: Display) -> Subject:
+    missing = [option for option, value in {**options, "--output": given.output}.items() if not value]
+    if len(missing) == len(options) + 1:
+        raise ValueError("give run folders, or your own network by --model, --checkpoint, --data, --loss and --output")
+    if missing:
+        raise ValueError(f"your own network needs {', '.join(missing)} too; --help shows an example")
+    from analysis import Objective
+    from analysis.store import sha256_file
+    from landscape.sources import load_weights, own_data, own_loss, own_model
+
+    model = own_model(given.model)
+    for note in load_weights(model, given.checkpoint):
+        display.note(note)
+    objective = Objective(model.to(given.device.resolve()), own_loss(given.loss), own_data(given.data))
+    _try_first_batch(objective, given)
+    return Subject(
+        title=f"{given.model} with {given.checkpoint}",
+        path=Path(given.output or ""),
+        objective=objective,
+        checkpoint_sha256=sha256_file(given.checkpoint),
+        config=json.dumps({option.removeprefix("--"): value for option, value in options.items()}),
+        data=given.data,
+    )
+
+
+def _try_first_batch(objective: Objective, given: Given) -> None:
+    """See that model, data and loss fit together: what fails here is in the user's code, and not in ours."""
+    try:
+        objective.on([next(iter(objective.data))]).loss()
+    except Exception as error:
+        if exit_status(error) is not None:
+            raise
+        raise ValueError(
+            f"--model {given.model}, --data {given.data} and --loss {given.loss} do not fit together; on the first "
+            f"batch: {type(error).__name__}: {one_line(error)}"
+        ) from None

@@ -1,0 +1,170 @@
+"""Tables for the terminal: what was measured, and what the study says about the claims.
+
+They are made from the stored numbers, so that they say the same whether the work was done now or found done; without
+torch, so that they appear at once. Right when each number and verdict of the file is in its row
+(`tests/landscape/test_tables.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis.store import Measurement, list_measurements, read
+
+STYLES = {"supported": "green", "contradicted": "red", "inconclusive": "dim"}
+# A pipe has no width; this one keeps each row of the verdicts on a few lines.
+PIPE_WIDTH = 140
+UNITS = {"percentage points": "pp", "rank correlation": ""}
+
+
+def show(*things: Table | str) -> None:
+    """Print results on stdout.
+
+    Args:
+        *things: Tables, or lines of text.
+    """
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for thing in things:
+        if isinstance(thing, str):
+            console.print(thing, highlight=False, markup=False, soft_wrap=True)
+        else:
+            console.print(thing)
+
+
+def measured_table(path: str | os.PathLike[str], keys: Iterable[str]) -> Table:
+    """List measurements, each number with its evidence.
+
+    Args:
+        path: The result file.
+        keys: "kind/name" of those wanted; ones that are not in the file are left out.
+
+    Returns:
+        The table.
+    """
+    there = list_measurements(path)
+    table = Table(title=os.fspath(path), title_justify="left")
+    for heading in ("measurement", "value", "evidence", "status"):
+        table.add_column(heading, overflow="fold")
+    for key in keys:
+        if key in there:
+            found = read(path, key)
+            value, evidence = _content(found)
+            table.add_row(Text(key), Text(value), Text(evidence), Text(found.attributes.get("status", "")))
+    return table
+
+
+def trained_table(path: str | os.PathLike[str]) -> Table:
+    """List what a training came to: loss and accuracy of the selected weights on each split.
+
+    Args:
+        path: The run's result file.
+
+    Returns:
+        The table.
+    """
+    found = {name: variable.data.tolist() for name, variable in read(path, "training/summary").variables.items()}
+    title = f"{os.fspath(path)}: weights of epoch {found['selected_epoch']}, trained in {found['seconds']:.1f} s"
+    table = Table(title=title, title_justify="left")
+    for heading in ("split", "loss", "accuracy"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split in ("train", "validation", "test"):
+        table.add_row(split, f"{found[f'{split}_loss']:.4f}", f"{100 * found[f'{split}_accuracy']:.2f} %")
+    return table
+
+
+def verdict_table(found: Measurement) -> Table:
+    """List the comparisons that the data can speak to, grouped by claim.
+
+    Args:
+        found: `/claims/verdicts` of a study file.
+
+    Returns:
+        The table, or the lines.
+    """
+    columns = {name: variable.data.tolist() for name, variable in found.variables.items()}
+    overall = dict(zip(columns["claim_number"], columns["overall"], strict=True))
+    table = Table(title="Claims about GCSAM, from these runs", title_justify="left")
+    table.add_column("claim", ratio=3)
+    table.add_column("comparison", ratio=4)
+    table.add_column("effect [95 % interval]", ratio=3)
+    table.add_column("verdict", min_width=12)
+    table.add_column("why", ratio=4)
+    previous = None
+    for i, number in enumerate(columns["number"]):
+        if columns["role"][i] == "untested":
+            continue
+        heading = columns["statement"][i]
+        first = heading != previous
+        if first and previous is not None:
+            table.add_section()
+        previous = heading
+        verdict = columns["verdict"][i] if columns["role"][i] == "decides" else "reported"
+        table.add_row(
+            Text(f"{number} {heading}: {overall[number]}" if first else ""),
+            Text(f"{columns['quantity'][i]}: {columns['comparison'][i]}"),
+            Text(_effect(*(columns[name][i] for name in ("effect", "interval_low", "interval_high", "unit")))),
+            Text(verdict, style=STYLES.get(verdict, "")),
+            Text("; ".join(text for text in (columns["reason"][i], columns["caveat"][i]) if text)),
+        )
+    return table
+
+
+def untested_lines(found: Measurement) -> list[str]:
+    """Name the claims, or parts of them, that these data cannot speak to.
+
+    Args:
+        found: `/claims/verdicts` of a study file.
+
+    Returns:
+        The table, or the lines.
+    """
+    columns = {name: found.variables[name].data.tolist() for name in ("number", "statement", "role", "reason")}
+    rows = zip(*(columns[name] for name in ("number", "statement", "role", "reason")), strict=True)
+    return [f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested"]
+
+
+def _effect(effect: float, low: float, high: float, unit: str) -> str:
+    if math.isnan(effect):
+        return "none"
+    sign = "+.1f" if unit in {"%", "percentage points"} else "+.2f"
+    unit = UNITS.get(unit, unit)
+    interval = "" if math.isnan(low) else f" [{low:{sign}}, {high:{sign}}]"
+    return f"{effect:{sign}}{f' {unit}' if unit else ''}{interval}"
+
+
+def _content(found: Measurement) -> tuple[str, str]:
+    """Return the value and the evidence of a measurement, by what variables it has."""
+    numbers = {name: variable.data for name, variable in found.variables.items()}
+    if "residuals" in numbers:
+        values = " ".join(f"{value:.4g}" for value in numbers["values"])
+        return values, f"residuals up to {numbers['residuals'].max():.2g}; {numbers['num_hvps']} Hessian products"
+    if "value" in numbers and "num_hvps" in numbers:
+        error, probes = float(numbers["standard_error"]), int(numbers["num_hvps"])
+        return f"{numbers['value']:.4g}", f"standard error {error:.2g}; {probes} probes"
+    if "value" in numbers:
+        error, residual = float(numbers["standard_error"]), float(numbers["residual"])
+        evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
+        return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
+    if "done" in numbers:
+        loss = numbers["loss"]
+        finite = loss[np.isfinite(loss)]
+        values = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"
+        return values, f"{int(numbers['done'].sum())} of {loss.size} cells; {numbers['origin_loss']:.4g} at the origin"
+    if "raw" in found.groups:
+        return _noise(found)
+    return "", ""
+
+
+def _noise(found: Measurement) -> tuple[str, str]:
+    totals = {kind: found.groups[kind].groups["total"].variables for kind in ("raw", "centralized", "control")}
+    scales = ", ".join(f"{kind} {float(total['noise_scale'].data):.4g}" for kind, total in totals.items())
+    error = float(totals["raw"]["noise_scale_standard_error"].data)
+    return f"noise scale: {scales}", f"standard error (raw) {error:.2g}"

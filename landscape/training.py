@@ -1,0 +1,157 @@
+"""Train one run and write what it remembers into its result file, with the checkpoint's hash and the data's.
+
+The file is written once the run is finished; a stopped run goes on from its checkpoint. Right when the file holds the
+history and summary of the run, number by number (`tests/landscape/test_training.py`).
+Cost: the training, and hashing the training images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.store import Measurement, Variable, create, list_measurements, provenance, sha256_file, write
+from gcsam.training import Split, Splits, TrainConfig, TrainRun, load_data, train
+from gcsam.training.config import resolve_device
+from landscape.measuring import check_checkpoint
+from landscape.progress import Display
+from landscape.results import RUN_FILE, SELECTED
+
+Text = tuple[str, str]
+
+# Dimension, unit and description of what a run remembers.
+HISTORY: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "epoch": (("epoch",), "1", "number of the epoch, from 1"),
+    "train_loss": (("epoch",), "loss", "mean over the epoch's batches, each at the weights before its step"),
+    "train_accuracy": (("epoch",), "1", "likewise, as a fraction"),
+    "validation_loss": (("epoch",), "loss", "after the epoch"),
+    "validation_accuracy": (("epoch",), "1", "after the epoch, as a fraction"),
+    "learning_rate": (("epoch",), "1", "of the epoch's first step"),
+    "seconds": (("epoch",), "s", "wall-clock time of the epoch's steps"),
+    "gradient_evaluations": (("epoch",), "1", "batch gradients since the start"),
+    "ascent_ratio_total": (("epoch",), "1", "||Pg|| / ||g|| of the epoch's first batch"),
+    "ascent_ratio": (("epoch", "layer"), "1", "the same for each weight that P acts on"),
+    "step_loss": (("step",), "loss", "of each batch, before its step"),
+    "step_seconds": (("step",), "s", "wall-clock time of each step"),
+}
+SUMMARY: dict[str, Text] = {
+    "selected_epoch": ("1", "whose weights were selected, and are measured"),
+    "train_loss": ("loss", "of the selected weights"),
+    "train_accuracy": ("1", "of the selected weights, as a fraction"),
+    "validation_loss": ("loss", "of the selected weights"),
+    "validation_accuracy": ("1", "of the selected weights, as a fraction"),
+    "test_loss": ("loss", "of the selected weights"),
+    "test_accuracy": ("1", "of the selected weights, as a fraction; never used to select"),
+    "seconds": ("s", "wall-clock time of all steps"),
+    "step_seconds_median": ("s", "wall-clock time of a step"),
+    "num_parameters": ("1", "trained numbers"),
+    "method": ("", "sgd, gc, sam or gcsam"),
+    "seed": ("1", "of initialization and data order"),
+    "rho": ("weight", "radius of the ascent; 0 without one"),
+}
+
+
+def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[TrainRun, Splits]:
+    """Train, or go on, or do nothing where the run is finished; write its result file.
+
+    Args:
+        config: What to train.
+        directory: Of the run; made where it is not.
+        display: Shows the epochs.
+
+    Returns:
+        The finished run and its data, on the CPU.
+
+    Raises:
+        ValueError: The directory holds another run, or the data or network is not there.
+        RuntimeError: The loss stopped being finite.
+    """
+    splits = load_data(config, "cpu")
+    title = f"training {config.model} with {config.method}, seed {config.seed}"
+
+    with display.stage(title) as advance:
+
+        def progress(done: int, total: int, metrics: dict[str, float]) -> None:
+            advance(done, total)
+            text = f"epoch {done} of {total}, validation accuracy {metrics['validation_accuracy']:.4f}"
+            display.update(title, f"{title}: {text}", done, total)
+
+        run = train(config, directory, splits=splits, progress=progress)
+    write_training(run, splits, directory / RUN_FILE)
+    return run, splits
+
+
+def write_training(run: TrainRun, splits: Splits, path: Path) -> None:
+    """Write what a run remembers into a result file that does not hold it yet.
+
+    Args:
+        run: Finished.
+        splits: Its data, on the CPU.
+        path: The result file; made where it is not.
+
+    Raises:
+        ValueError: The file belongs to other weights.
+    """
+    sha256 = sha256_file(run.directory / SELECTED)
+    if path.exists():
+        check_checkpoint(path, sha256)
+    else:
+        given = {
+            "config": run.config.to_json(),
+            "checkpoint_sha256": sha256,
+            "data_fingerprint": fingerprint(splits.train),
+            "device": str(resolve_device(run.config.device)),
+        }
+        create(path, provenance(**given))
+    there = list_measurements(path)
+    for name, content in (("history", history_of), ("summary", summary_of)):
+        if f"training/{name}" not in there:
+            write(path, "training", name, content(run))
+
+
+def history_of(run: TrainRun) -> Measurement:
+    """Return the history as it is stored.
+
+    Args:
+        run: A finished run.
+    """
+    variables = {
+        name: Variable(np.asarray(run.history[name]), dims, units, description)
+        for name, (dims, units, description) in HISTORY.items()
+    }
+    variables["layers"] = Variable(_texts(run.layers), ("layer",), description="weights that P acts on")
+    return Measurement("TrainingHistory", variables)
+
+
+def summary_of(run: TrainRun) -> Measurement:
+    """Return the summary as it is stored.
+
+    Args:
+        run: A finished run.
+    """
+    variables = {}
+    for name, (units, description) in SUMMARY.items():
+        value = run.summary[name]
+        data = _texts(value) if isinstance(value, str) else np.asarray(value)
+        variables[name] = Variable(data, (), units, description)
+    return Measurement("TrainingSummary", variables)
+
+
+def fingerprint(split: Split) -> str:
+    """Return the SHA-256 of the images and labels of a split, in their order.
+
+    Args:
+        split: On the CPU.
+    """
+    digest = hashlib.sha256()
+    for tensor in (split.images, split.labels):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _texts(value: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(value, dtype=object)

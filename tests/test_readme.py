@@ -1,0 +1,79 @@
+"""Every block of the README is executed, so that it cannot go stale."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+SHELL = re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def run(command: str, folder: Path) -> None:
+    arguments = shlex.split(command, comments=True)
+    assert arguments[0] == "landscape"
+    done = subprocess.run(
+        [sys.executable, "-m", "landscape", *arguments[1:]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_quickstart_runs_and_has_twelve_statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names: dict[str, object] = {}
+    exec(PYTHON[0], names)  # what the reader would paste
+    assert names["top"].status.name == "CONVERGED"  # type: ignore[attr-defined]
+    assert (tmp_path / "landscape.h5").exists()
+    body = [line for line in PYTHON[0].splitlines() if line and not line.startswith(("import", "from"))]
+    assert len(body) <= 12
+
+
+@pytest.mark.slow
+def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mynet.py").write_text(PYTHON[1], encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(PYTHON[1], names)
+    monkeypatch.chdir(tmp_path)
+    torch.save(names["model"]().state_dict(), "mynet.pt")  # type: ignore[operator]
+    for command in SHELL[1].splitlines():
+        run(command.replace("landscape surface", "landscape surface --points 3"), tmp_path)
+    assert list((tmp_path / "mynet-figures").glob("*.png"))
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = re.findall(r"^make (\w+)", SHELL[0], flags=re.MULTILINE)
+    assert targets == ["study", "test"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+@pytest.mark.parametrize("block", range(2, len(SHELL)))
+def test_other_commands_name_options_that_exist(block: int) -> None:
+    """The commands of the last section need the user's data; their options are checked against --help."""
+    for command in re.split(r"\n|&&", SHELL[block].strip()):
+        arguments = shlex.split(command)
+        shown = subprocess.run(
+            [sys.executable, "-m", "landscape", arguments[1], "--help"],
+            cwd=ROOT,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for option in (argument for argument in arguments if argument.startswith("--")):
+            assert option in shown, f"{option} of {command!r}"
