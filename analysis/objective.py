@@ -16,18 +16,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from analysis.batch_loss import BatchLoss, ModelAt, from_loss_fn, refuse_batch_statistics
 from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
 from analysis.guard import left_as_found
 from analysis.losses import summed
-from analysis.parameters import Layout, Selection, select
+from analysis.parameters import Selection, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
 __all__ = ["NotRepeatable", "Objective"]
-
-BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
 
 
 class Objective:
@@ -80,12 +78,12 @@ class Objective:
             raise ValueError("give either loss_fn(output, target) or batch_loss(model, batch), exactly one of them")
         if data is None:
             raise ValueError("data must be batches (input, target), got None; give a DataLoader, a list or one batch")
-        _refuse_batch_statistics(model)
+        refuse_batch_statistics(model)
         self.model = model
         self.data = as_batches(data)
-        self.batch_loss = batch_loss if batch_loss is not None else _from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
+        self.batch_loss = batch_loss if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
         self._dtype = dtype
-        self.layout = _layout(model, select(model, parameters), device, dtype)
+        self.layout = layout_of(model, select(model, parameters), device, dtype)
         chosen = set(self.names)
         self.centralize_dims = {name: dims for name, dims in module_dims(model).items() if name in chosen}
         self.row_dims = {name: dims for name, dims in row_dims(model).items() if name in chosen}
@@ -241,7 +239,7 @@ class Objective:
             state: As returned by `state()`, any tensor replaced.
             batch: One of `batches()`.
         """
-        return self.batch_loss(_At(self.model, state), batch)
+        return self.batch_loss(ModelAt(self.model, state), batch)
 
     def _accumulate(
         self, at: Tensor | None, differentiate: Callable[[Tensor, list[Tensor]], list[Tensor | None]]
@@ -276,34 +274,6 @@ class Objective:
             )
 
 
-class _At:
-    """The model evaluated on other tensors: what a `batch_loss` is given in the place of the model."""
-
-    def __init__(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        self._model, self._state = model, dict(state)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return functional_call(self._model, self._state, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
-def _from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) -> BatchLoss:
-    def batch_loss(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
-            raise ValueError(
-                f"with loss_fn each batch must be (input, target), got {got}; for others give batch_loss(model, batch)"
-            )
-        inputs, target = batch
-        if isinstance(inputs, Mapping):
-            return loss_sum(model(**inputs), target)
-        return loss_sum(model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs), target)
-
-    return batch_loss
-
-
 def _gradients(loss_sum: Tensor, leaves: list[Tensor], *, create_graph: bool) -> list[Tensor | None]:
     if not loss_sum.requires_grad:
         return [None] * len(leaves)  # a batch that touches none of the measured weights
@@ -321,30 +291,3 @@ def _positive(count: Tensor | float) -> float:
             f"the data must hold a sample that counts, got a total count of {value:g}; is every target ignored?"
         )
     return value
-
-
-def _layout(
-    model: nn.Module, names: tuple[str, ...], device: str | torch.device | None, dtype: torch.dtype | None
-) -> Layout:
-    parameters = dict(model.named_parameters())
-    devices = {parameter.device for parameter in parameters.values()}
-    if device is None and len(devices) > 1:
-        raise ValueError(f"parameters lie on several devices, {sorted(map(str, devices))}; choose one with device=")
-    widest = torch.float32
-    for name in names:
-        widest = torch.promote_types(widest, dtype or parameters[name].dtype)
-    where = torch.device(device) if device is not None else next(iter(devices))
-    return Layout(names, tuple(parameters[name].shape for name in names), widest, where)
-
-
-def _refuse_batch_statistics(model: nn.Module) -> None:
-    layers = [
-        f"{name!r} ({type(module).__name__})"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-    ]
-    if layers:
-        raise ValueError(
-            f"batch norm without running statistics makes the loss depend on how the data are cut: "
-            f"{', '.join(layers)}; build the model with track_running_stats=True"
-        )

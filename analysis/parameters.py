@@ -117,3 +117,31 @@ def select(model: nn.Module, selection: Selection) -> tuple[str, ...]:
                 raise ValueError(f"parameters: {pattern!r} matches no parameter; near names: {', '.join(near)}")
             chosen.update(matches)
     return tuple(name for name in parameters if name in chosen)
+
+
+def layout_of(
+    model: nn.Module, names: tuple[str, ...], device: str | torch.device | None, dtype: torch.dtype | None
+) -> Layout:
+    """Return how parameters lie in the flat vector.
+
+    Args:
+        model: Holds them.
+        names: Of the parameters, in order.
+        device: Of the vector; None is where the model is.
+        dtype: Of the vector; None is the widest of the parameters', at least float32.
+
+    Returns:
+        The layout.
+
+    Raises:
+        ValueError: The model lies on several devices, and none was given.
+    """
+    parameters = dict(model.named_parameters())
+    devices = {parameter.device for parameter in parameters.values()}
+    if device is None and len(devices) > 1:
+        raise ValueError(f"parameters lie on several devices, {sorted(map(str, devices))}; choose one with device=")
+    widest = torch.float32
+    for name in names:
+        widest = torch.promote_types(widest, dtype or parameters[name].dtype)
+    where = torch.device(device) if device is not None else next(iter(devices))
+    return Layout(names, tuple(parameters[name].shape for name in names), widest, where)

@@ -90,7 +90,8 @@ def perturb(pieces: Sequence[Piece], scale: Tensor) -> None:
         eta = chunk[0].eta
         if eta is not None:
             torch._foreach_mul_(parameters, _scales([piece.saved for piece in chunk], eta))
-        if len(chunk) == 1:  # in one pass over memory, which counts on a CPU
+        # one pass over memory counts on a CPU, but addcmul would round the scale to half precision, even to zero
+        if len(chunk) == 1 and parameters[0].dtype in {torch.float32, torch.float64}:
             torch.addcmul(chunk[0].saved, parameters[0], scale.to(parameters[0].device), out=parameters[0])
         else:
             torch._foreach_mul_(parameters, scale.to(parameters[0].device))

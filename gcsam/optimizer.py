@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from gcsam.ascent import norm_of
 from gcsam.batchnorm import hold_running_statistics
+from gcsam.gradients import gradients_of, run_pass
 from gcsam.options import with_module_dims
 from gcsam.perturbation import Perturbation
 from gcsam.wrapper import Wrapper
@@ -181,15 +182,15 @@ class GCSAM(Wrapper):
                 "and returns the loss (and scaler=, if there is a GradScaler); or call backward, ascend(), backward, "
                 "descend() by hand"
             )
-        self._refuse_between_passes("step(closure)")
+        self._perturbation.refuse_active("step(closure)")
         self.update_rho()
-        loss = self._run(closure)
+        loss = run_pass(closure, self)
         if any(group["rho"] > 0 for group in self.param_groups):
             self._move(scaler)
             if self._perturbation.is_finite:
                 try:
                     with nullcontext() if self._model is None else hold_running_statistics(self._model):
-                        self._run(closure)
+                        run_pass(closure, self)
                 except BaseException:
                     self.restore()
                     raise
@@ -211,7 +212,7 @@ class GCSAM(Wrapper):
         Raises:
             RuntimeError: The weights are perturbed already; no parameter has a gradient.
         """
-        self._refuse_between_passes("ascend()")
+        self._perturbation.refuse_active("ascend()")
         self.update_rho()
         self._move(scaler)
         if zero_grad:
@@ -249,10 +250,9 @@ class GCSAM(Wrapper):
         self._perturbation.restore()
 
     def ascent_ratio(self) -> float:
-        """Return q = ||Pg|| / ||g|| of the last ascent, from 0 to 1, over all parameters.
+        """Return q = ||Pg|| / ||g|| of the last ascent, over all parameters: to first order, gain over SAM's gain.
 
-        To first order the ascent gains q times what SAM's gains. Adaptive groups count with T g. NaN before the first
-        ascent, and where the gradient was 0. Waits for the device.
+        Adaptive groups count with T g. NaN before the first ascent, and where the gradient was 0. Waits for the device.
         """
         norms = self._perturbation.norms
         return float("nan") if norms is None else norms.ratio()
@@ -270,37 +270,10 @@ class GCSAM(Wrapper):
         self._perturbation = Perturbation()
         super().__setstate__(state)
 
-    def _refuse_between_passes(self, call: str) -> None:
-        if self._perturbation.is_active:
-            raise RuntimeError(
-                f"{call} between ascend() and descend(): the weights are perturbed. Run backward and descend() first, "
-                "or restore() to give the step up"
-            )
-
-    def _run(self, closure: Callable[[], Any]) -> Any:
-        self.zero_grad()
-        with torch.enable_grad():
-            loss = closure()
-        if not self._gradients():
-            raise RuntimeError(
-                "the closure left no gradient on any parameter of the optimizer; it must call backward() on a loss "
-                "that depends on them before it returns"
-            )
-        return loss
-
-    def _gradients(self) -> list[Tensor]:
-        found = [parameter.grad for group in self.param_groups for parameter in group["params"]]
-        gradients = [gradient for gradient in found if gradient is not None]
-        if any(gradient.is_sparse or gradient.is_complex() for gradient in gradients):
-            raise ValueError(
-                "gradients must be dense and real, got a sparse or complex one; build embeddings with sparse=False"
-            )
-        return gradients
-
     def _move(self, scaler: GradScaler | None) -> None:
         if scaler is not None:
             scaler.unscale_(self)
-        if not self._gradients():
+        if not gradients_of(self):
             raise RuntimeError("ascend() needs gradients, and no parameter has one; call backward() first")
         self._perturbation.move(self.param_groups, check_finite=self.skip_nonfinite)
 
@@ -308,7 +281,7 @@ class GCSAM(Wrapper):
     def _finish(self, scaler: GradScaler | None) -> None:
         is_finite = self._perturbation.is_finite
         self.restore()
-        gradients = self._gradients()
+        gradients = gradients_of(self)
         if not gradients:
             raise RuntimeError("descend() needs gradients, and no parameter has one; call backward() after ascend()")
         if is_finite and scaler is not None:

@@ -70,6 +70,18 @@ class Perturbation:
             self.restore()
             raise
 
+    def refuse_active(self, call: str) -> None:
+        """Raise RuntimeError where the weights are perturbed.
+
+        Args:
+            call: What was called, for the message.
+        """
+        if self.is_active:
+            raise RuntimeError(
+                f"{call} between ascend() and descend(): the weights are perturbed. Run backward and descend() first, "
+                "or restore() to give the step up"
+            )
+
     @torch.no_grad()
     def restore(self) -> None:
         """Put back every weight that was moved, whatever happened in between."""

@@ -52,7 +52,7 @@ class TrainConfig(BaseModel):
         adaptive: Scale the ball by the weights, as ASAM does.
         radius: "exact" or "published", as in `gcsam.GCSAM`.
         optimizer: Class of torch.optim that takes the steps.
-        lr: Learning rate, > 0. Our choice, because every method is within one of 359 validation images of its best there
+        lr: Learning rate, > 0. Our choice: every method is within one of 359 validation images of its best there
             (digits, `benchmarks/tune_digits.py`).
         momentum: In [0, 1), for SGD and RMSprop only. None: 0.9 for SGD, and the optimizer's own default otherwise.
         weight_decay: >= 0; acts in the base optimizer's step.
@@ -64,8 +64,10 @@ class TrainConfig(BaseModel):
         train_limit: Train on at most this many images, the first of a fixed shuffle. None: all.
         test_limit: The same for the validation and for the test split, each.
         image_size: Resize the images of a folder to this many pixels a side. None: they must agree.
-        select: "validation" keeps the weights of the epoch with the best validation accuracy, of equal ones the
-            latest; "last" keeps the last.
+        select: "validation" keeps the weights of the latest epoch whose validation accuracy is within one standard
+            error (binomial) of the best: the rule of Breiman et al. (1984). The best epoch itself is chosen by luck
+            among near-equal ones, at various depths of training, and minima must be compared at equal depth.
+            "last" keeps the last.
         trajectory_every: Keep the weights of every so many epochs, the initial ones included. 0: none.
 
     Raises:

@@ -30,7 +30,7 @@ from gcsam.training.models import build_model
 from gcsam.training.optimizers import build_optimizer, learning_rate, set_learning_rate
 from gcsam.training.run import TrainRun, load_run, run_of
 
-__all__ = ["TrainingDiverged", "initial_model", "train"]
+__all__ = ["TrainingDiverged", "initial_model", "lowest_selectable", "train"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -115,6 +115,20 @@ def initial_model(config: TrainConfig, data: Splits) -> nn.Module:
         return build_model(config.model, **data.shape)
 
 
+def lowest_selectable(best: float, num_images: int) -> float:
+    """Return the validation accuracy one binomial standard error below the best.
+
+    Args:
+        best: Accuracy as a fraction.
+        num_images: It was measured on.
+
+    Example:
+        >>> lowest_selectable(0.9, 100)
+        0.87
+    """
+    return best - math.sqrt(best * (1 - best) / num_images)
+
+
 class _Trainer:
     """The moving parts of a run between two checkpoints."""
 
@@ -128,11 +142,11 @@ class _Trainer:
         self.layers = centralized_layers(self.model)
         self.history = History(len(self.layers))
         self.epoch = self.step = self.evaluations = 0
-        self.best = {"epoch": 0, "accuracy": -1.0}
+        self.best = 0.0  # validation accuracy
         self.summary: dict[str, float | int | str] = {}
 
     def run_epoch(self) -> None:
-        """Train for one epoch, validate, and keep the weights if they are the best so far."""
+        """Train for one epoch, validate, and keep the weights if they are as good as the best so far."""
         config, data = self.config, self.data
         self.model.train()
         rate = learning_rate(config, self.step, self.total_steps)
@@ -161,8 +175,8 @@ class _Trainer:
             ascent_ratio_total=ratios[0],
             ascent_ratio=ratios[1],
         )
-        if config.select == "last" or validation[1] >= self.best["accuracy"]:
-            self.best = {"epoch": self.epoch, "accuracy": validation[1]}
+        self.best = max(self.best, validation[1])
+        if config.select == "last" or validation[1] >= lowest_selectable(self.best, len(data.validation)):
             save_file(self.directory / SELECTED, self._weights())
         self.save_trajectory()
 
@@ -216,7 +230,7 @@ class _Trainer:
         if self.device.type == "cuda" and "cuda" in state["noise"]:
             torch.cuda.set_rng_state(state["noise"]["cuda"], self.device)
         self.epoch, self.step, self.evaluations = state["epoch"], state["step"], state["gradient_evaluations"]
-        self.best = dict(state["best"])
+        self.best = state["best"]
         self.history = History(len(self.layers), state["history"])
 
     def save_trajectory(self) -> None:

@@ -42,7 +42,8 @@ def test_many_at_a_time_equals_one_by_one(monkeypatch, switches, chunk):
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     assert ratio == pytest.approx(other_ratio, rel=1e-6)
-    assert ratios == pytest.approx(other_ratios, rel=1e-6)
+    # single layers have gradients of norm 0.1 to 1, which such a difference of weights changes by up to 1e-5
+    assert ratios == pytest.approx(other_ratios, rel=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 20, 2**24])

@@ -1,0 +1,81 @@
+"""The loss of one batch as a function of weights: what an `Objective` sums, for either way of giving a loss.
+
+Right when mappings, tuples and lists reach the model as its arguments, and what is no batch (input, target) is one line
+(`tests/analysis/test_batch_loss.py`). Cost: none beside the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
+"""Called as batch_loss(model, batch); returns (loss_sum, count), where count is what the mean is over."""
+
+
+class ModelAt:
+    """The model evaluated on other tensors: what a `batch_loss` is given in the place of the model.
+
+    Args:
+        model: Is not changed.
+        state: Every parameter and buffer, by name.
+    """
+
+    def __init__(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        self._model, self._state = model, dict(state)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model on those tensors."""
+        return functional_call(self._model, self._state, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) -> BatchLoss:
+    """Return the loss of batches (input, target).
+
+    Args:
+        loss_sum: From (output, target) to (loss_sum, count).
+
+    Returns:
+        A `batch_loss`. Inputs that are mappings are passed as keywords, tuples and lists as positions; it raises
+        ValueError for other batches.
+    """
+
+    def batch_loss(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+            raise ValueError(
+                f"with loss_fn each batch must be (input, target), got {got}; for others give batch_loss(model, batch)"
+            )
+        inputs, target = batch
+        if isinstance(inputs, Mapping):
+            return loss_sum(model(**inputs), target)
+        return loss_sum(model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs), target)
+
+    return batch_loss
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Refuse batch norm without running statistics: its loss is not a mean over samples.
+
+    Args:
+        model: Any network.
+
+    Raises:
+        ValueError: It has such layers; the message names them.
+    """
+    layers = [
+        f"{name!r} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+    ]
+    if layers:
+        raise ValueError(
+            f"batch norm without running statistics makes the loss depend on how the data are cut: "
+            f"{', '.join(layers)}; build the model with track_running_stats=True"
+        )
