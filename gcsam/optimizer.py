@@ -179,10 +179,9 @@ class GCSAM(Wrapper):
         if closure is None:
             raise RuntimeError(
                 "step() needs a closure, because the gradient is taken twice: give one that runs forward and backward "
-                "and returns the loss (and scaler=, if there is a GradScaler); or call backward, ascend(), backward, "
-                "descend() by hand"
+                "and returns the loss; or call backward, ascend(), backward, descend() by hand"
             )
-        self._perturbation.refuse_active("step(closure)")
+        self._refuse_between_passes("step(closure)")
         self.update_rho()
         loss = run_pass(closure, self)
         if any(group["rho"] > 0 for group in self.param_groups):
@@ -201,18 +200,17 @@ class GCSAM(Wrapper):
         """Move the weights to w + epsilon: the first half of a hand-written step.
 
         Call it after the backward pass at w; then clear the gradients, run forward and backward again, and call
-        `descend()`. Under a GradScaler pass the scaler to both. A gradient that is not finite leaves the weights at w,
-        and `descend()` then skips the step. With rho=0 the weights stay; `step(closure)` also saves the second pass.
+        `descend()`. A gradient that is not finite leaves the weights at w, and `descend()` skips the step. With rho=0
+        the weights stay. Under a GradScaler pass the scaler to both halves.
 
         Args:
             zero_grad: Clear the gradients afterwards.
-            scaler: The GradScaler that scaled the loss, unless `scaler.unscale_(optimizer)` was called already, for
-                example in order to clip.
+            scaler: The GradScaler that scaled the loss, unless `scaler.unscale_(optimizer)` was called to clip.
 
         Raises:
             RuntimeError: The weights are perturbed already; no parameter has a gradient.
         """
-        self._perturbation.refuse_active("ascend()")
+        self._refuse_between_passes("ascend()")
         self.update_rho()
         self._move(scaler)
         if zero_grad:
@@ -227,8 +225,7 @@ class GCSAM(Wrapper):
 
         Args:
             zero_grad: Clear the gradients afterwards.
-            scaler: The GradScaler that scaled the loss of the second pass, unless its gradients were unscaled already
-                with `scaler.unscale_(optimizer.base_optimizer)`. Call `scaler.update()` afterwards.
+            scaler: The one that scaled the second loss, unless `scaler.unscale_(optimizer.base_optimizer)` was called.
 
         Raises:
             RuntimeError: `ascend()` was not called; no parameter has a gradient (w is put back first).
@@ -269,6 +266,9 @@ class GCSAM(Wrapper):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._perturbation = Perturbation()
         super().__setstate__(state)
+
+    def _refuse_between_passes(self, call: str) -> None:
+        self._perturbation.refuse_active(call)
 
     def _move(self, scaler: GradScaler | None) -> None:
         if scaler is not None:
