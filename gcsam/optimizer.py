@@ -178,8 +178,8 @@ class GCSAM(Wrapper):
             return self._finish(scaler)
         if closure is None:
             raise RuntimeError(
-                "step() needs a closure, because the gradient is taken twice: give one that runs forward and backward "
-                "and returns the loss; or call backward, ascend(), backward, descend() by hand"
+                "step() needs a closure, for the gradient is taken twice: give one that runs forward and backward and "
+                "returns the loss (and scaler=, if there is a GradScaler); or call ascend() and descend() by hand"
             )
         self._refuse_between_passes("step(closure)")
         self.update_rho()
