@@ -52,7 +52,7 @@ class TrainConfig(BaseModel):
         adaptive: Scale the ball by the weights, as ASAM does.
         radius: "exact" or "published", as in `gcsam.GCSAM`.
         optimizer: Class of torch.optim that takes the steps.
-        lr: Learning rate, > 0. Our choice: every method is within one of 359 validation images of its best there
+        lr: Learning rate, > 0. Our choice: every method is within two of 359 validation images of its best there
             (digits, `benchmarks/tune_digits.py`).
         momentum: In [0, 1), for SGD and RMSprop only. None: 0.9 for SGD, and the optimizer's own default otherwise.
         weight_decay: >= 0; acts in the base optimizer's step.

@@ -121,7 +121,7 @@ def test_a_lazy_model_is_refused():
 
 def test_step_without_closure():
     optimizer = GCSAM(one_weight(), SGD, lr=0.1)
-    with pytest.raises(RuntimeError, match=r"step\(\) needs a closure, because the gradient is taken twice: give one"):
+    with pytest.raises(RuntimeError, match=r"step\(\) needs a closure, for the gradient is taken twice: give one"):
         optimizer.step()
 
 
