@@ -53,7 +53,7 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
 
 
 def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
-    """Return the accuracies of all runs, or None if no run holds one.
+    """Return the accuracies of all runs, or None if fewer than two runs hold one.
 
     Args:
         runs: As from `figures.reading.load_runs`.
@@ -63,10 +63,10 @@ def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
         value = run.array(SUMMARY, "test_accuracy")
         if value is not None and np.isfinite(value):
             accuracy.setdefault(run.method, {})[run.seed] = float(value)
-    if not accuracy:
+    if sum(map(len, accuracy.values())) < 2:  # a single number needs no figure
         return None
     figure = Figure(figsize=(SINGLE_COLUMN, 2.5))
     ax = figure.subplots()
     draw_accuracy(ax, accuracy)
-    ax.set_title("dots: seeds, joined where paired; bars: mean, 95% interval", fontsize=7)
+    ax.set_xlabel("dots: seeds, joined where paired\nbars: mean and 95% interval", fontsize=7)
     return figure

@@ -1,4 +1,8 @@
-"""Verdicts: the effect of each comparison with its interval, relative to the half-width of that interval."""
+"""Verdicts as a forest plot: the effect of each comparison with its interval, one panel for each unit.
+
+Right when each interval ends where the file says, and one that leaves the panel ends in an arrow
+(`tests/figures/test_claims.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,54 +12,86 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.reading import Run
 from figures.style import DOUBLE_COLUMN, VERDICTS
 
 VERDICT_TABLE = "claims/verdicts"
-REACH = 3.0  # in half-widths: an effect three times its uncertainty is beyond doubt, how far does not matter here
+# Unit of the file to the label of its panel, from top to bottom. Relative effects are drawn as factors.
+PANELS = {
+    "%": "factor, GCSAM over what it is compared with",
+    "percentage points": "difference [percentage points]",
+    "rank correlation": "rank correlation",
+}
+FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # beyond these ends an interval says no more than that it is wide
+ROW = 0.15  # inches
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: what is compared, its effect in `unit` with an interval, and the verdict."""
+    """One comparison: what is compared, its effect in the unit of its panel with an interval, and the verdict."""
 
-    number: int
     label: str
     effect: float
     low: float
     high: float
-    unit: str
     verdict: str
 
 
-def draw_verdicts(ax: Axes, rows: Sequence[Row]) -> None:
-    """Draw effects with intervals, each scaled by its own half-width, so that all units share one axis.
+def rows_of(study: Run) -> dict[str, list[Row]]:
+    """Return the comparisons with a finite effect and interval, by unit, in the order of the panels.
 
-    An interval that crosses the line at 0 leaves the sign open. The numbers stand at the right.
+    Args:
+        study: The study's file.
+    """
+    names = ("number", "quantity", "comparison", "effect", "interval_low", "interval_high", "unit", "verdict")
+    columns = [study.array(VERDICT_TABLE, name) for name in names]
+    if any(column is None for column in columns):
+        return {}
+    found: dict[str, list[Row]] = {unit: [] for unit in PANELS}
+    for number, quantity, comparison, *numbers, unit, verdict in zip(*columns, strict=True):
+        effect, low, high = (float(value) for value in numbers)
+        if str(unit) in found and np.isfinite([effect, low, high]).all() and high > low:
+            found[str(unit)].append(Row(f"{number}  {quantity}: {comparison}", effect, low, high, str(verdict)))
+    return {unit: rows for unit, rows in found.items() if rows}
+
+
+def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
+    """Draw effects with intervals against the line of no effect; the numbers stand at the right.
 
     Args:
         ax: Where.
-        rows: From top to bottom; those without a finite effect are left out.
+        rows: From top to bottom.
+        unit: One of `PANELS`.
     """
-    drawn = [row for row in rows if np.isfinite([row.effect, row.low, row.high]).all() and row.high > row.low]
-    for place, row in enumerate(drawn):
-        half = (row.high - row.low) / 2
-        low, effect, high = (float(np.clip(value / half, -REACH, REACH)) for value in (row.low, row.effect, row.high))
+    is_factor = unit == "%"
+    ends = _ends(rows, unit)
+    for place, row in enumerate(rows):
         look = VERDICTS[row.verdict]
-        ax.plot([low, high], [place, place], color=look.color, linewidth=1.4)
-        ax.plot(effect, place, marker=look.marker, color=look.color, markersize=4)
-        text = f"{row.effect:+.3g} [{row.low:+.3g}, {row.high:+.3g}] {row.unit}"
-        ax.annotate(
-            text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, annotation_clip=False
-        )
-    ax.axvline(0, color="0.5", linewidth=0.7, zorder=0)
-    ax.set_yticks(range(len(drawn)), [f"{row.number}. {row.label}" for row in drawn], fontsize=6.5)
-    ax.set_xlim(-REACH - 0.2, REACH + 0.2)
-    ax.set_ylim(len(drawn) - 0.4, -0.6)
-    ax.set_xlabel("effect, in half-widths of its 95% interval")
-    for look in VERDICTS.values():
-        ax.plot([], [], marker=look.marker, color=look.color, label=look.label)
+        low, effect, high = (1 + v / 100 if is_factor else v for v in (row.low, row.effect, row.high))
+        shown = np.clip([low, high], *ends)
+        ax.plot(shown, [place, place], color=look.color, linewidth=1.4)
+        for end, value, marker in ((ends[0], low, "<"), (ends[1], high, ">")):
+            if abs(value - np.clip(value, *ends)) > 0:
+                ax.plot(end, place, marker=marker, color=look.color, markersize=3.5, clip_on=False)
+        if ends[0] <= effect <= ends[1]:
+            ax.plot(effect, place, marker=look.marker, color=look.color, markersize=4)
+        form = "+.0f" if is_factor else "+.2f"
+        text = f"{row.effect:{form}} [{row.low:{form}}, {row.high:{form}}]" + (" %" if is_factor else "")
+        where = (1.02, place)
+        ax.annotate(text, where, xycoords=("axes fraction", "data"), va="center", fontsize=7, annotation_clip=False)
+    if is_factor:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator(FACTORS))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.axvline(1 if is_factor else 0, color="0.5", linewidth=0.7, zorder=0)
+    ax.set_xlim(*ends)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=7)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(PANELS[unit])
 
 
 def figure_verdicts(study: Run) -> Figure | None:
@@ -64,19 +100,24 @@ def figure_verdicts(study: Run) -> Figure | None:
     Args:
         study: The study's file.
     """
-    names = ("number", "quantity", "comparison", "effect", "interval_low", "interval_high", "unit", "verdict")
-    columns = [study.array(VERDICT_TABLE, name) for name in names]
-    if any(column is None for column in columns):
+    panels = rows_of(study)
+    if not panels:
         return None
-    rows = [
-        Row(int(number), f"{quantity}: {comparison}", float(effect), float(low), float(high), str(unit), str(verdict))
-        for number, quantity, comparison, effect, low, high, unit, verdict in zip(*columns, strict=True)
-    ]
-    count = sum(bool(np.isfinite([row.effect, row.low, row.high]).all()) for row in rows)
-    if count == 0:
-        return None
-    figure = Figure(figsize=(DOUBLE_COLUMN, 0.9 + 0.2 * count))
-    ax = figure.subplots()
-    draw_verdicts(ax, rows)
+    heights = [ROW * len(rows) + 0.45 for rows in panels.values()]
+    figure = Figure(figsize=(DOUBLE_COLUMN, sum(heights) + 0.3))
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (unit, rows) in zip(axes, panels.items(), strict=True):
+        draw_verdicts(ax, rows, unit)
+    for look in VERDICTS.values():
+        axes[0].plot([], [], marker=look.marker, color=look.color, label=look.label)
     figure.legend(loc="outside upper center", ncols=len(VERDICTS))
     return figure
+
+
+def _ends(rows: Sequence[Row], unit: str) -> tuple[float, float]:
+    if unit == "%":
+        return FACTORS[0], FACTORS[-1]
+    if unit == "rank correlation":
+        return -1.0, 1.0
+    reach = 1.1 * max(max(abs(row.low), abs(row.high)) for row in rows)
+    return -reach, reach

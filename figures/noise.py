@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
 from figures.style import DOUBLE_COLUMN, KINDS, in_order, look
@@ -81,7 +82,9 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
                 ax.set_ylabel(label)
         axes[0, column].set_title(look(method).label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
+    labels.append(r"$\|G\|^2$ not above 0")
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(methods) > 1 else 2)
     return figure
 
 

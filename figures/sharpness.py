@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
 from figures.reading import Array, Run, by_method
 from figures.style import DOUBLE_COLUMN, in_order, look
@@ -39,6 +40,9 @@ def draw_sharpness(ax: Axes, values: Mapping[str, Array], errors: Mapping[str, A
     everything = np.concatenate([np.ravel(values[method]) for method in methods])
     if np.nanmin(np.where(np.isfinite(everything), everything, np.inf)) > 0:
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9)))
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.set_xticks(range(len(methods)), [look(method).label for method in methods], rotation=35, ha="right")
     ax.set_xlim(-0.6, len(methods) - 0.4)
 
@@ -61,6 +65,6 @@ def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
         )
         draw_sharpness(ax, values, errors)
         rho = {float(array) for arrays in by_method(runs, key, "rho").values() for array in arrays}
-        ax.set_title(title + (rf" ($\rho$ = {rho.pop():g})" if len(rho) == 1 else ""), fontsize=7)
+        ax.set_title(title.replace(", ", "\n") + ("\n" + rf"$\rho$ = {rho.pop():g}" if len(rho) == 1 else ""))
     axes[0, 0].set_ylabel("rise of the loss")
     return figure

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, SINGLE_COLUMN, SURFACE_COLORS, look
+from figures.style import DOUBLE_COLUMN, SINGLE_COLUMN, SURFACE_COLORS, in_order, look
 
 PLANE = "surface/plane"
 CLIP_QUANTILE = 0.95  # one steep corner must not flatten everything else; the figure says where it is cut
@@ -44,7 +44,7 @@ class Scale:
 
 
 def planes(runs: Sequence[Run]) -> list[Plane]:
-    """Return one plane per method, of its first seed, methods in the order of the runs.
+    """Return one plane per method, of its first seed, the known methods first.
 
     Args:
         runs: As from `figures.reading.load_runs`.
@@ -55,7 +55,7 @@ def planes(runs: Sequence[Run]) -> list[Plane]:
         if x is None or y is None or loss is None or run.method in found or not np.isfinite(loss).any():
             continue
         found[run.method] = Plane(look(run.method).label, x, y, np.where(np.isfinite(loss), loss, np.nan))
-    return list(found.values())
+    return [found[method] for method in in_order(list(found))]
 
 
 def common_scale(losses: Sequence[Array]) -> Scale:
@@ -92,6 +92,8 @@ def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
     ax.contour(plane.x, plane.y, plane.loss.T, scale.levels[::3], colors="white", linewidths=0.3, alpha=0.6)
     ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.0)
     ax.set_aspect("equal")
+    ax.set_xticks(_ends(plane.x))
+    ax.set_yticks(_ends(plane.y))
     ax.set_title(plane.title)
     ax.set_xlabel("direction 1")
     return filled
@@ -113,16 +115,20 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
     norm = Normalize(low, high)
     ax.plot_surface(x, y, height, cmap=SURFACE_COLORS, norm=norm, rcount=100, ccount=100, linewidth=0, antialiased=True)
     ax.set_zlim(low, high)
-    ax.set_title(plane.title, pad=-2)
-    ax.view_init(elev=32, azim=-58)
+    ax.set_title(plane.title, y=0.96)
+    ax.view_init(elev=30, azim=-58)
+    ax.set_box_aspect((1, 1, 0.75), zoom=0.93)
     ticks = np.arange(np.ceil(low), np.floor(high) + 1) if is_log else np.linspace(low, high, 3)
     if is_log:
         ax.set_zticks(ticks, [f"$10^{{{tick:.0f}}}$" for tick in ticks])
     else:
         ax.set_zticks(ticks, [f"{tick:.3g}" for tick in ticks])
     for axis, values in ((ax.xaxis, plane.x), (ax.yaxis, plane.y)):
-        axis.set_ticks([float(values[0]), 0.0, float(values[-1])])
-    ax.tick_params(pad=-3, labelsize=6)
+        axis.set_ticks(_ends(values))
+    ax.tick_params(pad=-3, labelsize=7)
+    ax.tick_params(axis="z", pad=1)
+    ax.set_xlabel("direction 1", labelpad=-8)
+    ax.set_ylabel("direction 2", labelpad=-8)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.pane.set_visible(False)
 
@@ -137,13 +143,13 @@ def figure_contours(runs: Sequence[Run]) -> Figure | None:
     if not found:
         return None
     scale = common_scale([plane.loss for plane in found])
-    size = (DOUBLE_COLUMN, 2.2) if len(found) > 1 else (SINGLE_COLUMN, 2.8)
-    figure = Figure(figsize=size)
+    width = DOUBLE_COLUMN if len(found) > 1 else SINGLE_COLUMN
+    figure = Figure(figsize=(width, 0.55 + (width - 1.1) / max(len(found), 1.3)))  # panels are square
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)
     for ax, plane in zip(axes[0], found, strict=True):
         filled = draw_contours(ax, plane, scale)
     axes[0, 0].set_ylabel("direction 2")
-    bar = figure.colorbar(filled, ax=list(axes[0]), label=_loss_label(scale), shrink=0.85, pad=0.01)
+    bar = figure.colorbar(filled, ax=list(axes[0]), label=_loss_label(scale), aspect=14, pad=0.01)
     _decade_ticks(bar, scale)
     return figure
 
@@ -161,12 +167,14 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
     figure = Figure(figsize=(DOUBLE_COLUMN if columns > 1 else SINGLE_COLUMN, 2.7 * rows))
-    figure.set_layout_engine("none")
-    for number, plane in enumerate(found, start=1):
-        draw_surface(figure.add_subplot(rows, columns, number, projection="3d"), plane, scale)
-    figure.subplots_adjust(left=0.0, right=0.88, bottom=0.03, top=0.95, wspace=0.0, hspace=0.08)
+    figure.set_layout_engine("none")  # three-dimensional axes do not know how much room they need
+    right = 0.87 if columns > 1 else 0.74
+    for number, plane in enumerate(found):
+        row, column = divmod(number, columns)
+        box = (column * right / columns, 1 - (row + 1) / rows, right / columns, 1 / rows)
+        draw_surface(figure.add_axes(box, projection="3d"), plane, scale)
     mappable = ScalarMappable(norm=scale.norm, cmap=SURFACE_COLORS)
-    place = figure.add_axes((0.9, 0.25, 0.018, 0.5))
+    place = figure.add_axes((0.89 if columns > 1 else 0.83, 0.25, 0.018, 0.5))
     bar = figure.colorbar(
         mappable, cax=place, label=_loss_label(scale), extend="max" if scale.is_clipped else "neither"
     )
@@ -174,9 +182,12 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
+def _ends(axis: Array) -> list[float]:
+    return sorted({float(axis[0]), 0.0, float(axis[-1])})
+
+
 def _loss_label(scale: Scale) -> str:
-    cut = f"\n(cut at {scale.top:.3g}, the {CLIP_QUANTILE:.0%} quantile)" if scale.is_clipped else ""
-    return f"loss{cut}".replace("%", "\N{PERCENT SIGN}")
+    return f"loss (cut at {scale.top:.2g})" if scale.is_clipped else "loss"
 
 
 def _decade_ticks(bar: Any, scale: Scale) -> None:

@@ -81,9 +81,10 @@ class Claim:
             return f"{self.treatment} vs 1"
         if self.scale.startswith("rank"):
             return f"with {self.control_quantity}, " + ("all runs" if self.scale == "rank" else "within methods")
-        if self.control:
-            return f"{self.treatment} vs {self.control}"
-        return f"{self.treatment}: vs {self.control_quantity}"
+        pair = (
+            f"{self.treatment} vs {self.control}" if self.control else f"{self.treatment}, vs {self.control_quantity}"
+        )
+        return f"spread over seeds, {pair}" if self.scale == "spread" else pair
 
 
 ANY_PROJECTION = "it falls under every projection (tr(P Sigma P) <= tr(Sigma)), so it proves nothing"

@@ -75,7 +75,8 @@ def test_minima_are_compared_at_matched_training_loss() -> None:
     ("changes", "comparison", "role"),
     [
         ({}, "gcsam vs sam", "decides"),
-        ({"control": "", "control_quantity": "raw"}, "gcsam: vs raw", "decides"),
+        ({"control": "", "control_quantity": "raw"}, "gcsam, vs raw", "decides"),
+        ({"scale": "spread"}, "spread over seeds, gcsam vs sam", "decides"),
         ({"scale": "level"}, "gcsam vs 1", "decides"),
         ({"scale": "rank", "control_quantity": "gap"}, "with gap, all runs", "decides"),
         ({"scale": "rank within methods", "control_quantity": "gap"}, "with gap, within methods", "decides"),

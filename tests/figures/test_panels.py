@@ -1,0 +1,111 @@
+"""What is drawn is what the files hold: lines, bars, dots and their errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from figures import Run
+from figures.accuracy import draw_accuracy, figure_accuracy
+from figures.noise import draw_noise, figure_noise
+from figures.sharpness import draw_sharpness, figure_sharpness
+from figures.spectrum import draw_eigenvalues, figure_eigenvalues
+from figures.style import METHODS
+from figures.training import draw_curves, figure_training
+
+
+def error_bars(ax: Axes) -> list[np.ndarray]:
+    """The segments of each error bar."""
+    return [np.array([part for part in bars.get_segments() if len(part)]) for bars in ax.collections]
+
+
+def test_curves_are_the_seeds_and_their_mean(ax: Axes) -> None:
+    draw_curves(ax, {"sam": np.array([[1.0, 2.0, np.nan], [3.0, 4.0, 5.0]])}, "loss")
+    *seeds, mean = (line.get_ydata() for line in ax.lines)
+    assert np.array_equal(seeds, [[1.0, 2.0, np.nan], [3.0, 4.0, 5.0]], equal_nan=True)
+    assert mean.tolist() == [2.0, 3.0, 5.0]
+    assert ax.lines[-1].get_xdata().tolist() == [1, 2, 3]
+    assert {to_hex(line.get_color()).upper() for line in ax.lines} == {METHODS["sam"].color}
+
+
+def test_training_has_a_panel_for_each_quantity(runs: list[Run]) -> None:
+    figure = figure_training(runs)
+    assert figure is not None
+    loss, accuracy, ratio = figure.axes
+    assert loss.get_yscale() == "log"
+    assert accuracy.get_ylabel() == "validation accuracy [%]"
+    assert max(line.get_ydata().max() for line in accuracy.lines) == pytest.approx(90.0)  # percent of 1 - 0.5 / 5
+    assert len(ratio.lines) == 4 * (2 + 1)
+
+
+def test_eigenvalue_bars_are_means_and_dots_are_seeds_with_residuals(ax: Axes) -> None:
+    values = {"sgd": np.array([[4.0, 2.0], [6.0, np.nan]])}
+    draw_eigenvalues(ax, values, {"sgd": np.array([[0.5, 0.25], [1.0, np.nan]])})
+    assert [bar.get_height() for bar in ax.patches] == [5.0, 2.0]
+    first = error_bars(ax)[0]
+    assert first[:, :, 1].tolist() == [[3.5, 4.5], [1.75, 2.25]]  # value -+ residual
+    dots = [line.get_ydata().tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert dots[0] == [4.0, 2.0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [r"$\lambda_1$", r"$\lambda_2$"]
+
+
+def test_noise_bars_are_the_numbers_and_open_ones_are_marked(ax: Axes) -> None:
+    numbers = np.array([10.0, np.inf])
+    draw_noise(ax, ["conv", "all"], {"raw": (numbers, np.array([2.0, np.nan])), "control": (numbers / 2, numbers / 10)})
+    assert [bar.get_height() for bar in ax.patches] == [10.0, 5.0]
+    assert [bars[:, :, 1].tolist() for bars in error_bars(ax)] == [[[8.0, 12.0]], [[4.0, 6.0]]]
+    assert [text.get_text() for text in ax.texts] == [r"$\infty$"] * 2
+    assert ax.get_yscale() == "log"
+
+
+def test_noise_is_averaged_over_seeds_with_combined_errors(runs: list[Run]) -> None:
+    figure = figure_noise(runs)
+    assert figure is not None
+    scale = figure.axes[3]  # relative noise of gcsam
+    heights = [bar.get_height() for bar in scale.patches]
+    mean = (4.0 + 4.1) / 2
+    assert heights[:3] == pytest.approx([mean, 2 * mean, 3 * mean])  # two layers and all, raw
+    low, high = error_bars(scale)[0][0][:, 1]
+    assert (high - low) / 2 == pytest.approx(np.hypot(4.0, 4.1) / 2)
+    assert [tick.get_text() for tick in figure.axes[4].get_xticklabels()] == ["features.0", "head.1", "all"]
+
+
+def test_sharpness_dots_are_seeds_with_their_mean(ax: Axes) -> None:
+    draw_sharpness(ax, {"gc": np.array([1.0, 3.0])}, {"gc": np.array([0.5, np.nan])})
+    assert ax.lines[0].get_ydata().tolist() == [1.0, 3.0]
+    assert ax.lines[-1].get_ydata().tolist() == [2.0, 2.0]
+    assert error_bars(ax)[0][:, :, 1].tolist() == [[0.5, 1.5], [3.0, 3.0]]
+    assert ax.get_yscale() == "log"
+
+
+def test_sharpness_that_is_not_positive_is_drawn_on_a_linear_axis(ax: Axes) -> None:
+    draw_sharpness(ax, {"gc": np.array([0.0, 3.0])}, {})
+    assert ax.get_yscale() == "linear"
+
+
+def test_sharpness_says_its_radius(runs: list[Run]) -> None:
+    figure = figure_sharpness(runs)
+    assert figure is not None
+    assert [ax.get_title().split("\n")[-1] for ax in figure.axes] == [r"$\rho$ = 0.05"] * 4
+    assert figure.axes[1].lines[0].get_ydata() == pytest.approx([0.1, 0.11])  # sgd, average case
+
+
+def test_accuracy_joins_what_is_paired_and_gives_the_t_interval(ax: Axes) -> None:
+    draw_accuracy(ax, {"sgd": {0: 0.90, 1: 0.94}, "sam": {0: 0.92, 1: 0.96}})
+    joined = [line.get_ydata().tolist() for line in ax.lines if line.get_color() == "0.8"]
+    assert joined == [pytest.approx([90.0, 92.0]), pytest.approx([94.0, 96.0])]
+    low, high = error_bars(ax)[0][0][:, 1]
+    # t quantile 12.706 for one degree of freedom (any table), deviation 4 / sqrt 2, n = 2
+    assert (high - low) / 2 == pytest.approx(12.7062 * 4 / 2, rel=1e-4)
+
+
+def test_a_single_accuracy_makes_no_figure(runs: list[Run]) -> None:
+    assert figure_accuracy(runs[:1]) is None
+    assert figure_accuracy(runs[:2]) is not None
+
+
+@pytest.mark.parametrize("make", [figure_training, figure_eigenvalues, figure_noise, figure_sharpness])
+def test_no_measurement_no_figure(make) -> None:
+    assert make([]) is None

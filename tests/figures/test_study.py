@@ -1,0 +1,106 @@
+"""All figures of a study or a run: what is written, and what a missing measurement leaves out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from PIL import Image
+
+from analysis.store import SchemaError
+from figures import FIGURES, draw_run, draw_study, load_runs
+from figures.style import METHODS
+from tests.figures.synthetic import write_run
+
+
+def names(written: list[Path]) -> set[str]:
+    return {path.name for path in written}
+
+
+def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    written = draw_study(sorted(study.glob("*-*.h5")), tmp_path / "new" / "figures", study_path=study / "study.h5")
+    assert names(written) == {f"{name}.{form}" for name in (*FIGURES, "verdicts") for form in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "new" / "figures").iterdir()} == names(written)  # nothing half written
+    for path in written:
+        if path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF")
+            assert b"/Type3" not in path.read_bytes()  # journals refuse Type 3 fonts
+        else:
+            with Image.open(path) as image:
+                assert min(image.size) >= 400  # 2 inches at 200 dpi
+    assert dict(mpl.rcParams) == before
+
+
+MEASUREMENTS = {
+    "training": {"training/history"},
+    "surfaces": {"surface/plane"},
+    "surfaces_3d": {"surface/plane"},
+    "eigenvalues": {"curvature/eigenvalues"},
+    "noise": {"noise/gradient_noise"},
+    "sharpness": {f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")},
+}
+
+
+@pytest.mark.parametrize("name", ["training", "eigenvalues", "noise"])
+def test_a_missing_measurement_leaves_out_its_figure_alone(tmp_path: Path, name: str) -> None:
+    path = write_run(tmp_path / "run.h5", "gcsam", 0, without=MEASUREMENTS[name])
+    written = draw_run(path, tmp_path / "figures", formats=("png",))
+    assert names(written) == {f"{other}.png" for other in MEASUREMENTS if other != name}  # of one run no accuracy
+
+
+def test_the_same_files_give_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    paths = [study / "sgd-0.h5", study / "sam-0.h5"]
+    first, second = (draw_study(paths, tmp_path / name) for name in ("a", "b"))
+    chosen = [(a, b) for a, b in zip(first, second, strict=True) if "3d" not in a.name]
+    assert chosen
+    assert all(a.read_bytes() == b.read_bytes() for a, b in chosen)
+
+
+def test_an_unwritten_figure_leaves_the_old_one(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_study([study / "sgd-0.h5"], tmp_path, formats=("png",))
+    old = (tmp_path / "training.png").read_bytes()
+
+    def broken(figure: object, target: Path, **_: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", broken)
+    with pytest.raises(KeyboardInterrupt):
+        draw_study([study / "sam-0.h5"], tmp_path, formats=("png",))
+    assert (tmp_path / "training.png").read_bytes() == old
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        draw_run(tmp_path / "none.h5", tmp_path)
+    (tmp_path / "text.h5").write_text("no HDF5", encoding="utf-8")
+    with pytest.raises(SchemaError):
+        draw_run(tmp_path / "text.h5", tmp_path)
+
+
+def test_methods_differ_in_color_marker_and_lightness() -> None:
+    from matplotlib.colors import to_rgb
+
+    looks = list(METHODS.values())
+    assert len({look.color for look in looks}) == len({look.marker for look in looks}) == len(looks)
+    light = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (to_rgb(look.color) for look in looks))
+    # a grey print tells sgd, gcsam and the two light ones apart; those two differ in marker and line
+    assert light[1] - light[0] > 0.2
+    assert light[2] - light[1] > 0.1
+
+
+def test_drawing_loads_no_torch(study: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from figures import draw_run; draw_run(sys.argv[1], sys.argv[2], formats=('png',)); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code, study / "sgd-0.h5", tmp_path], check=False)
+    assert done.returncode == 0
+
+
+def test_runs_are_ordered_by_seed(study: Path) -> None:
+    assert [run.seed for run in load_runs(sorted(study.glob("*-*.h5"), reverse=True))] == [0] * 4 + [1] * 4
