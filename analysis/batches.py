@@ -120,8 +120,10 @@ def check_same(first: tuple[float, float], second: tuple[float, float]) -> None:
         NotRepeatable: They differ by more than the rounding of a float64 sum in another order.
     """
     scale = math.sqrt(max(first[1], 1.0))  # a sum of n numbers rounds relative to their norm, not to the sum itself
-    same_sum = abs(first[0] - second[0]) <= 1e-6 * scale or first[0] != first[0]
-    same_square = abs(first[1] - second[1]) <= 1e-6 * scale * scale or first[1] != first[1]
+    same_sum, same_square = (
+        a == b or math.isnan(a) or abs(a - b) <= allowed  # two infinities are equal, and their difference NaN
+        for a, b, allowed in zip(first, second, (1e-6 * scale, 1e-6 * scale * scale), strict=True)
+    )
     if not (same_sum and same_square):
         raise NotRepeatable(
             f"two passes over the data gave inputs that sum to {first[0]:.9g} and {second[0]:.9g}: the data change "

@@ -66,7 +66,8 @@ class Moments:
         trace = sum_i s_i / (N - 1) and signal = ||mean(g)||^2 - trace / N are unbiased. Leaving out sample i changes
         them by amounts linear in (s_i, t_i), so the jackknife is exact without repeating anything. For the signal, a
         quadratic in the mean, the variance is 4 G'Sigma G / N + 2 tr(Sigma^2) / N^2. The jackknife counts the second
-        part twice, which matters where G is small, near a minimum; tr(Sigma^2) = E p_i^2 corrects that. Where
+        part twice, which matters where G is small, near a minimum; tr(Sigma^2) = E p_i^2 corrects that. The variance
+        is never taken below that second part, its least value, so where G = 0 it is about twice too large. Where
         neighbors in the data resemble each other (sorted by class), the correction can only make the error larger.
         The ratio's error is by the delta method, right while signal is several of its standard errors.
 

@@ -49,5 +49,6 @@ def test_fingerprint_sees_a_change_and_not_an_order() -> None:
     changed[5, 1] += 1.0
     with pytest.raises(NotRepeatable, match="the data change between passes"):
         check_same(first, fingerprint([(changed, y)]))
-    check_same(fingerprint([torch.tensor([torch.nan])]), fingerprint([torch.tensor([torch.nan])]))
+    for value in (torch.nan, torch.inf):
+        check_same(fingerprint([torch.tensor([value])]), fingerprint([torch.tensor([value])]))
     assert fingerprint(["text"]) == (0.0, 0.0)
