@@ -123,10 +123,16 @@ def test_a_network_with_a_part_called_module_keeps_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: w.pop("2.bias"), r"final\.pt: does not fit the model: it lacks 1 name, first '2\.bias'; let --model"),
+        (
+            lambda w: w.pop("2.bias"),
+            r"final\.pt: does not fit the model: it lacks 1 name, first '2\.bias'; let --model",
+        ),
         (lambda w: w.update(head=torch.ones(1)), r"it has beside it 1 name, first 'head'"),
         (lambda w: w.update({"2.weight": torch.ones(3, 4)}), r"has '2\.weight' of shape \(3, 4\), not \(2, 4\)"),
-        (lambda w: w.update(epoch=3), r"must be a state_dict or hold one under model, state_dict, .*it holds 0\.weight"),
+        (
+            lambda w: w.update(epoch=3),
+            r"must be a state_dict or hold one under model, state_dict, .*it holds 0\.weight",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_network(tmp_path: Path, change: object, message: str) -> None:

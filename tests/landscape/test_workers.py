@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.workers import num_cores, run_tasks
+from landscape.workers import run_tasks
 from tests.landscape.jobs import work
 
 
@@ -42,7 +42,7 @@ def test_each_task_is_run_once_and_what_it_shows_arrives(tmp_path: Path) -> None
     run_tasks(work, tasks, 2, recorder)
     for index, (_, path) in enumerate(tasks):
         pid, threads = path.read_text(encoding="utf-8").split()
-        assert int(threads) == max(1, num_cores() // 2)
+        assert int(threads) == 1  # whatever the number of cores, so that numbers do not depend on it
         assert not is_alive(int(pid))
         mine = [entry for entry in recorder.seen if entry[1] == index]
         assert mine == [("progress", index, "good", 1, 2), ("finished", index, "good", 1.5), ("end", index)]

@@ -1,0 +1,56 @@
+"""Average-case rise of a quadratic: rho^2 tr(H) / 2, with an error that is honest."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from analysis import sharpness
+from analysis.flatness.average import average_rises
+from tests.analysis.flatness.regression import problem
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_quadratic_gives_half_rho_squared_trace(slope: float, adaptive: bool) -> None:
+    """Whatever the gradient, since pairs cancel it; adaptive: the trace of |w| H |w|."""
+    objective, hessian, _ = problem(slope=slope)
+    scale = objective.weights().abs() if adaptive else torch.ones(len(hessian), dtype=torch.float64)
+    found = sharpness(objective, rho=0.3, kind="average", adaptive=adaptive, samples=400)
+    expected = 0.3**2 / 2 * float((hessian.diagonal() * scale.square()).sum())
+    assert abs(found.value - expected) < 4 * found.standard_error < 0.5 * expected
+
+
+def test_each_pair_is_the_quadratic_form_of_its_own_perturbation() -> None:
+    objective, hessian, _ = problem()
+    rises = average_rises(objective, 0.5, samples=3, seed=7, base_loss=objective.loss())
+    generator = torch.Generator().manual_seed(7)
+    for rise in rises:
+        z = 0.5 * torch.randn(len(hessian), generator=generator).double()
+        assert float(rise) == pytest.approx(float(z @ hessian @ z) / 2, rel=1e-10)
+
+
+def test_the_standard_error_is_honest_over_seeds() -> None:
+    """300 seeds of 20 pairs: squared errors are the variance of the values, known itself to about 10 %."""
+    objective, _, _ = problem()
+    found = [sharpness(objective, kind="average", samples=20, seed=seed) for seed in range(300)]
+    values = torch.tensor([one.value for one in found])
+    errors = torch.tensor([one.standard_error for one in found])
+    assert 0.7 < float(errors.square().mean() / values.var()) < 1.4
+
+
+def test_more_samples_begin_with_the_same_ones() -> None:
+    objective, _, _ = problem()
+    few, many = (sharpness(objective, kind="average", samples=count) for count in (3, 9))
+    assert torch.equal(few.samples, many.samples[:3])
+    assert few.value == float(few.samples.mean())
+    assert few.standard_error == pytest.approx(float(few.samples.std()) / math.sqrt(3), rel=1e-12)
+
+
+def test_other_seeds_are_other_perturbations() -> None:
+    objective, _, _ = problem()
+    first, again, other = (sharpness(objective, kind="average", samples=3, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.samples, again.samples)
+    assert not torch.equal(first.samples, other.samples)

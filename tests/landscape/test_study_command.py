@@ -1,0 +1,54 @@
+"""`landscape study`: the options reach the settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import landscape.study
+from landscape.options import Device
+from landscape.study_config import STUDIES, StudyConfig, reduced
+from tests.landscape.conftest import Done
+
+DIGITS = STUDIES["digits"]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StudyConfig, Path, dict[str, Any]]]:
+    kept: list[tuple[StudyConfig, Path, dict[str, Any]]] = []
+    monkeypatch.setattr(
+        landscape.study, "run_study", lambda config, folder, **rest: kept.append((config, folder, rest))
+    )
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "folder"),
+    [
+        ("", DIGITS, "runs/digits"),
+        ("digits --seeds 5", dataclasses.replace(DIGITS, seeds=5), "runs/digits"),
+        ("digits --points 9 --output there", dataclasses.replace(DIGITS, points=9), "there"),
+        ("--quick", reduced(DIGITS), "runs/digits-quick"),
+        ("--quick --points 25", dataclasses.replace(reduced(DIGITS), points=25), "runs/digits-quick"),
+    ],
+)
+def test_options_reach_the_settings(
+    arguments: str,
+    config: StudyConfig,
+    folder: str,
+    cli: Callable[..., Done],
+    started: list[tuple[StudyConfig, Path, dict[str, Any]]],
+) -> None:
+    assert cli("study", *arguments.split()).status == 0
+    assert started == [(config, Path(folder), {"device": Device.AUTO, "workers": None, "quiet": False})]
+
+
+def test_how_it_runs_is_no_setting(
+    cli: Callable[..., Done], started: list[tuple[StudyConfig, Path, dict[str, Any]]]
+) -> None:
+    assert cli("study", "--workers", "3", "--device", "cpu", "--quiet").status == 0
+    assert started == [(DIGITS, Path("runs/digits"), {"device": Device.CPU, "workers": 3, "quiet": True})]

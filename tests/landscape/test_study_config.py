@@ -1,0 +1,86 @@
+"""Settings of a study: kept, compared, refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from gcsam.training import METHODS, TrainConfig
+from landscape.study_config import CONFIG_FILE, STUDIES, StudyConfig, check_study, claim_directory, reduced
+
+DIGITS = STUDIES["digits"]
+
+
+def test_the_main_study_is_all_methods_with_paired_seeds() -> None:
+    runs = DIGITS.runs()
+    assert len(runs) == 12
+    assert {method for method, _ in runs} == set(METHODS)
+    assert runs[:4] == [(method, 0) for method in DIGITS.methods]  # whole pairs first
+    assert DIGITS.points == 25
+    assert DIGITS.samples is None
+
+
+def test_its_measurements_are_all_there_and_the_surface_is_last() -> None:
+    keys = [stage.key for stage in DIGITS.stages()]
+    assert set(keys) == {
+        *("curvature/eigenvalues", "curvature/trace", "noise/gradient_noise", "surface/plane"),
+        *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),
+    }
+    assert keys[-1] == "surface/plane"
+    assert DIGITS.stages()[-1].settings["points"] == [25, 25]
+
+
+@pytest.mark.parametrize("config", [DIGITS, reduced(DIGITS)])
+def test_settings_of_training_are_ones_it_takes(config: StudyConfig) -> None:
+    for method, seed in config.runs():
+        TrainConfig(**config.train, method=method, seed=seed)
+
+
+def test_the_quick_study_is_small() -> None:
+    small = reduced(DIGITS)
+    assert (small.train["epochs"], small.train["train_limit"], small.points) == (2, 120, 5)
+    assert small.runs() == DIGITS.runs()
+
+
+def test_json_gives_back_the_settings() -> None:
+    config = dataclasses.replace(reduced(DIGITS), seeds=7, rho=0.1, samples=50)
+    assert StudyConfig.from_json(config.to_json()) == config
+
+
+def test_a_folder_keeps_its_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    claim_directory(DIGITS, folder)
+    claim_directory(DIGITS, folder)
+    other = dataclasses.replace(DIGITS, points=9, train={**DIGITS.train, "lr": 0.2})
+    with pytest.raises(ValueError, match=r"other settings \(points 9, stored 25; train\.lr 0\.2, stored by default\);"):
+        claim_directory(other, folder)
+    with pytest.raises(ValueError, match=r"train\.model by default, stored cnn"):
+        claim_directory(dataclasses.replace(DIGITS, train={"data": "digits"}), folder)
+    assert StudyConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8")) == DIGITS
+
+
+def test_seeds_may_be_added_but_not_taken_away(tmp_path: Path) -> None:
+    """Fails if five seeds are refused where three are: the first thing the verdicts ask for."""
+    claim_directory(DIGITS, tmp_path)
+    more = dataclasses.replace(DIGITS, seeds=5)
+    claim_directory(more, tmp_path)
+    assert StudyConfig.from_json((tmp_path / CONFIG_FILE).read_text(encoding="utf-8")) == more
+    with pytest.raises(ValueError, match=r"\(seeds 3, stored 5\); give the same, or another --output"):
+        claim_directory(DIGITS, tmp_path)
+    with pytest.raises(ValueError, match=r"\(points 9, stored 25; seeds 6, stored 5\)"):
+        claim_directory(dataclasses.replace(DIGITS, seeds=6, points=9), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"seeds": 3}', '{"methods": [], "unknown": 1}'])
+def test_a_broken_settings_file_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"study\.json: it holds no settings of a study .*; give another --output"):
+        claim_directory(DIGITS, tmp_path)
+
+
+def test_an_unknown_study_is_refused_with_the_nearest() -> None:
+    check_study("digits")
+    with pytest.raises(ValueError, match=r"^study 'digit' is unknown; choose one of digits; did you mean 'digits'\?$"):
+        check_study("digit")

@@ -1,0 +1,131 @@
+"""Tables for the terminal: every stored number and verdict is in its row. Read as text, without looking at borders."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.table import Table
+from scipy import stats
+
+from analysis import Objective, verify
+from analysis.claims import RunTable
+from analysis.store import Measurement, Variable, read
+from landscape import stages
+from landscape.tables import measured_table, show, trained_table, untested_lines, verdict_table
+
+
+def rows(table: Table) -> list[list[str]]:
+    """Return the cells of a table, row by row, as text."""
+    return [
+        list(cells) for cells in zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
+    ]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    objective = Objective(torch.nn.Linear(3, 2), torch.nn.CrossEntropyLoss(), (torch.randn(8, 3), torch.arange(8) % 2))
+    path = tmp_path / "run.h5"
+    for stage in (*stages.curvature(top=2), *stages.sharpness(), stages.noise(), stages.surface(points=3)):
+        stage.compute(objective, None, lambda *_: None).save(path, stage.name)
+    return path
+
+
+def test_each_measurement_has_its_value_evidence_and_status(measured: Path) -> None:
+    def numbers(key: str) -> dict[str, np.ndarray]:
+        return {name: variable.data for name, variable in read(measured, key).variables.items()}
+
+    eigen, trace, worst, average, plane = map(
+        numbers,
+        ("curvature/eigenvalues", "curvature/trace", "sharpness/worst", "sharpness/average", "surface/plane"),
+    )
+    noise = read(measured, "noise/gradient_noise").groups["raw"].groups["total"].variables
+    keys = ["curvature/eigenvalues", "curvature/trace", "sharpness/worst", "sharpness/average", "surface/plane"]
+    found = {row[0]: row[1:] for row in rows(measured_table(measured, [*keys, "noise/gradient_noise", "not/there"]))}
+    assert list(found) == [*keys, "noise/gradient_noise"]
+    assert found["curvature/eigenvalues"] == [
+        f"{eigen['values'][0]:.4g} {eigen['values'][1]:.4g}",
+        f"residuals up to {eigen['residuals'].max():.2g}; {eigen['num_hvps']} Hessian products",
+        "CONVERGED",
+    ]
+    assert found["curvature/trace"][:2] == [
+        f"{trace['value']:.4g}",
+        f"standard error {trace['standard_error']:.2g}; {trace['num_hvps']} probes",
+    ]
+    assert found["sharpness/worst"][:2] == [f"{worst['value']:.4g}", f"residual {worst['residual']:.2g}; rho 0.05"]
+    assert found["sharpness/average"] == [
+        f"{average['value']:.4g}",
+        f"standard error {average['standard_error']:.2g}; rho 0.05",
+        "COMPLETE",
+    ]
+    assert found["surface/plane"][:2] == [
+        f"{plane['loss'].min():.4g} to {plane['loss'].max():.4g}",
+        f"9 of 9 cells; {plane['origin_loss']:.4g} at the origin",
+    ]
+    assert f"raw {float(noise['noise_scale'].data):.4g}, centralized " in found["noise/gradient_noise"][0]
+    assert ", control " in found["noise/gradient_noise"][0]
+
+
+def test_a_training_is_told_by_its_three_splits(tmp_path: Path) -> None:
+    numbers = {"selected_epoch": 7, "seconds": 12.34, "train_loss": 0.1, "validation_loss": 0.2, "test_loss": 0.3}
+    numbers |= {"train_accuracy": 1.0, "validation_accuracy": 0.9876, "test_accuracy": 0.5}
+    from analysis.store import write
+
+    variables = {name: Variable(np.array(value)) for name, value in numbers.items()}
+    write(tmp_path / "run.h5", "training", "summary", Measurement("TrainingSummary", variables))
+    table = trained_table(tmp_path / "run.h5")
+    assert "weights of epoch 7, 12.3 s of steps" in str(table.title)
+    assert rows(table) == [
+        ["train", "0.1000", "100.00 %"],
+        ["validation", "0.2000", "98.76 %"],
+        ["test", "0.3000", "50.00 %"],
+    ]
+
+
+GAINS = (0.010, 0.014, 0.006, 0.012, 0.008)
+
+
+def verdicts(seeds: int = 5) -> Measurement:
+    """Judge made-up accuracies: GCSAM is better than SAM by `GAINS`, seed by seed."""
+    sam = [0.90 + 0.01 * seed for seed in range(seeds)]
+    gcsam = [accuracy + gain for accuracy, gain in zip(sam, GAINS, strict=False)]
+    accuracy = Variable(np.array(sam + gcsam), ("run",), "1")
+    table = RunTable(("sam",) * seeds + ("gcsam",) * seeds, tuple(range(seeds)) * 2, {"test_accuracy": accuracy})
+    return verify(table).to_measurement()
+
+
+def test_effect_interval_and_verdict_are_in_their_row() -> None:
+    """The interval is formed here by Student's t over the five paired differences."""
+    half = stats.t.ppf(0.975, 4) * np.std(GAINS, ddof=1) / math.sqrt(5)
+    low, high = 100 * (0.01 - half), 100 * (0.01 + half)
+    found = rows(verdict_table(verdicts()))
+    (row,) = [row for row in found if row[1] == "test_accuracy: gcsam vs sam" and " pp" in row[2]]
+    assert row[2] == f"+1.0 pp [{low:+.1f}, {high:+.1f}]"
+    assert row[3] == "supported"
+    assert row[0].startswith("4 GCSAM has better test accuracy: inconclusive")  # nothing is known against sgd and gc
+    others = [row for row in found if row[1] == "test_accuracy: gcsam vs sgd"]
+    assert others
+    assert all(row[2:4] == ["none", "inconclusive"] for row in others)
+
+
+def test_what_is_reported_or_untested_is_not_dressed_up_as_a_verdict() -> None:
+    measurement = verdicts()
+    roles = measurement.variables["role"].data.tolist()
+    found = rows(verdict_table(measurement))
+    assert len(found) == len(roles) - roles.count("untested")
+    assert [row[3] for row in found].count("reported") == roles.count("reported") > 0
+    lines = untested_lines(measurement)
+    assert len(lines) == roles.count("untested") > 0
+    assert any("label noise (needs runs on noisy labels)" in line for line in lines)
+
+
+def test_a_pipe_gets_a_fixed_width_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    show(verdict_table(verdicts()), "a [b]line[/b] " + "long " * 40)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines[:-1]) <= 140
+    assert lines[-1] == "a [b]line[/b] " + "long " * 40
+    assert not any(ord(character) < 32 for line in lines for character in line)
