@@ -9,7 +9,6 @@ Cost: one write of weights and optimizer state per epoch.
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,9 @@ def load_file(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes of another format make the unpickler raise almost anything
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: is no file of a training run ({reason}); remove it to start again") from None
     if not isinstance(content, dict):

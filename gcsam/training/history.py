@@ -86,7 +86,7 @@ class History:
     def tensors(self) -> dict[str, Tensor]:
         """Return all columns: [epoch], [epoch, layer] or [step]."""
         found = {name: torch.tensor(self._rows[name], dtype=dtype) for name, dtype in _EPOCH.items()}
-        found["ascent_ratio"] = found["ascent_ratio"].reshape(-1, self._layers)
+        found["ascent_ratio"] = found["ascent_ratio"].reshape(len(self._rows["epoch"]), self._layers)
         return found | {name: torch.tensor(self._rows[name], dtype=torch.float64) for name in _STEP}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_smaller_subsets_are_never_flatter() -> None:
     """The largest of a mean is at most the mean of the largest; 1e-3 for ascents that end at a residual of 1e-2."""
     objective = Objective(*CASES[1].make())
     values = [sharpness(objective, rho=0.3, m=m, steps=50).value for m in (12, 6, 3, 1)]
-    assert all(b >= a * (1 - 1e-3) for a, b in zip(values, values[1:], strict=False))
+    assert all(b >= a * (1 - 1e-3) for a, b in itertools.pairwise(values))
 
 
 X, Y = torch.randn(4, 2), torch.randn(4, 1)
