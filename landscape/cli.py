@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -16,11 +17,16 @@ from typer.core import TyperGroup
 from landscape.commands import files, measure, study, train
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
+# click's own class, wherever this version of typer keeps it
+UsageError: Any = typer.BadParameter.__mro__[1]
+ONE_STAGE: tuple[Callable[..., None], ...] = (train.train, measure.measure, measure.surface, measure.noise)
+FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.verify, files.inspect)
+
 
 class OneLine(TyperGroup):
     """Answer a mistake with one line and status 2, failed work with 1, Ctrl-C with 130; a bug traces back."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the subcommand.
 
         Args:
@@ -54,9 +60,11 @@ class OneLine(TyperGroup):
         extra["standalone_mode"] = False
         try:
             status = super().main(*args, **extra)
-        except typer.BadParameter.__mro__[1] as error:  # click's UsageError, wherever this version of typer keeps it
+        except UsageError as error:
             _say(_usage(error))
             status = WRONG_USAGE
+        except typer.Abort:  # Ctrl-C before any command was at work
+            status = INTERRUPTED
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -82,9 +90,9 @@ def landscape(ctx: typer.Context) -> None:
 
 
 app.command(rich_help_panel="The whole job")(study.study)
-for command in (train.train, measure.measure, measure.surface, measure.noise):
+for command in ONE_STAGE:
     app.command(rich_help_panel="One stage")(command)
-for command in (files.figures, files.verify, files.inspect):
+for command in FINISHED_WORK:
     app.command(rich_help_panel="Finished work")(command)
 
 

@@ -18,7 +18,8 @@ from analysis.store import Measurement, Variable, create, list_measurements, pro
 from landscape.progress import Display
 from landscape.stages import Stage, is_finished
 
-DATA_KEY = "training/measured_data"
+DATA_NAME = "measured_data"
+DATA_KEY = f"training/{DATA_NAME}"
 # Two passes over the same data in another order differ by the rounding of a sum in float64.
 SAME_DATA = 1e-6
 
@@ -107,7 +108,7 @@ def _claim_file(subject: Subject) -> None:
     if DATA_KEY in list_measurements(subject.path):
         _check_data(subject, total, squares)
     else:
-        write(subject.path, *DATA_KEY.split("/"), _data_record(subject.data, total, squares))
+        write(subject.path, "training", DATA_NAME, _data_record(subject.data, total, squares))
 
 
 def _data_record(data: str, total: float, squares: float) -> Measurement:

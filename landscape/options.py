@@ -86,7 +86,9 @@ Output = Annotated[
 Samples = Annotated[
     str,
     typer.Option(
-        "--samples", help="Training samples of a run to measure on, drawn with seed 0, or all.", rich_help_panel=WHERE
+        "--samples",
+        help="Training images of a run to measure on, a fixed random choice, or all.",
+        rich_help_panel=WHERE,
     ),
 ]
 DeviceOption = Annotated[

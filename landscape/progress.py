@@ -14,6 +14,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 # A line now and then shows in a log that work goes on; our choice, because a study of five minutes then fits a screen.
 HEARTBEAT_SECONDS = 15.0
@@ -145,9 +146,12 @@ class Bars(Display):
     """
 
     def __init__(self, console: Console) -> None:
-        texts = ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[left]}")
-        title, percentage, left = (TextColumn(text, markup=False) for text in texts)
-        self._progress = Progress(title, BarColumn(), percentage, left, console=console, transient=True)
+        wide = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a bar keeps to its line on a narrow terminal
+        title = TextColumn("{task.description}", markup=False, table_column=wide)
+        texts = ("{task.percentage:>3.0f} %", "{task.fields[left]:>9}")
+        percentage, left = (TextColumn(text, markup=False, table_column=Column(no_wrap=True)) for text in texts)
+        columns = (title, BarColumn(bar_width=16), percentage, left)
+        self._progress = Progress(*columns, console=console, transient=True, expand=True)
         self._tasks: dict[str, tuple[Pace, TaskID]] = {}
 
     def __enter__(self) -> Display:

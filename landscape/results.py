@@ -10,10 +10,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.store import Measurement, create, list_measurements, provenance, read
+from analysis.store import Measurement, create, list_measurements, provenance, read, read_attributes
 
 STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "figures"
-VERDICTS, RUNS = "claims/verdicts", "training/runs"
+VERDICTS = "claims/verdicts"
+# The stage that the measurements wait for.
+TRAINING = "training"
 
 
 def find_runs(directory: Path) -> list[Path]:
@@ -37,13 +39,13 @@ def find_runs(directory: Path) -> list[Path]:
     return finished
 
 
-def judge(runs: Sequence[Path], target: Path, config: str = "{}") -> Measurement:
+def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:
     """Judge the claims by the runs, and write the table of runs and the verdicts.
 
     Args:
         runs: Run files.
         target: The study's file.
-        config: Its settings as JSON, for a file that is made anew.
+        config: Its settings as JSON; a file with others is made anew. Empty keeps whatever is there.
 
     Returns:
         The verdicts as stored.
@@ -52,8 +54,10 @@ def judge(runs: Sequence[Path], target: Path, config: str = "{}") -> Measurement
     from analysis.claims import collect
 
     table = collect(runs)
+    if target.exists() and config and read_attributes(target)["config"] != config:
+        target.unlink()  # everything in it is made from the runs
     if not target.exists():
-        create(target, provenance(config=config))
+        create(target, provenance(config=config or "{}"))
     table.save(target)
     verify(table).save(target, VERDICTS.split("/")[1])
     return read(target, VERDICTS)

@@ -23,6 +23,8 @@ Compute = Callable[["Objective", "str | os.PathLike[str] | None", Progress], "Re
 
 # Eigenvalues asked for: lambda_1 / lambda_5 is what Foret et al. (2021) report.
 TOP = 5
+# Hessian products that eigenvalues usually take; the budget is ten times that, and a poor guide to the time left.
+USUAL_HVPS = 20
 # The status of a grid whose cells are not all computed (`analysis.evidence.Status`).
 UNFINISHED = "INTERRUPTED"
 
@@ -39,6 +41,7 @@ class Stage:
         compute: Called as compute(objective, path, progress). With a path, a grid writes its cells there itself and
             goes on where it was; the others ignore it.
         is_grid: Whether it is such a grid.
+        weight: Its share of the time of a run, in any unit; only the time left that is shown depends on it.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Stage:
     settings: Mapping[str, Any]
     compute: Compute
     is_grid: bool = False
+    weight: float = 1.0
 
     @property
     def key(self) -> str:
@@ -88,7 +92,10 @@ def curvature(*, top: int = TOP, seed: int = 0) -> list[Stage]:
     def eigenvalues(objective: Objective, _: Any, progress: Progress) -> Result:
         from analysis import hessian_eigenvalues
 
-        return hessian_eigenvalues(objective, k=top, seed=seed, progress=progress)
+        def nearer(done: float, total: float) -> None:
+            progress(int(done), int(min(total, max(USUAL_HVPS, 1.25 * done))))
+
+        return hessian_eigenvalues(objective, k=top, seed=seed, progress=nearer)
 
     def trace(objective: Objective, _: Any, progress: Progress) -> Result:
         from analysis import hessian_trace
@@ -108,7 +115,12 @@ def sharpness(*, rho: float = 0.05, seed: int = 0) -> list[Stage]:
     Args:
         rho: Radius, or deviation of the noise.
         seed: Of starts and noise.
+
+    Raises:
+        ValueError: `rho` is not a finite number above 0.
     """
+    if not 0 < rho < float("inf"):
+        raise ValueError(f"rho must be a finite number > 0, got {rho}; 0.05 is the usual one")
 
     def stage(kind: str, *, adaptive: bool) -> Stage:
         def compute(objective: Objective, _: Any, progress: Progress) -> Result:
@@ -172,7 +184,9 @@ def surface(
         "normalize": normalize if directions == "random" else "none",  # eigenvectors are never scaled
         "seed": seed,
     }
-    return Stage("surface", name, f"loss surface {points} x {points}", settings, compute, is_grid=True)
+    return Stage(
+        "surface", name, f"loss surface {points} x {points}", settings, compute, is_grid=True, weight=points**2 / 100
+    )
 
 
 def _setting(found: Measurement, name: str) -> Any:

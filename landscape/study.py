@@ -8,15 +8,16 @@ Cost: the runs; their order and number of workers change no number but the times
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.store import Measurement, list_measurements, read
 from landscape.options import Device
 from landscape.progress import Display, display
-from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, VERDICTS, is_current, judge
+from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, TRAINING, VERDICTS, is_current, judge
 from landscape.stages import is_finished
 from landscape.study_config import StudyConfig, claim_directory
 from landscape.tables import show, untested_lines, verdict_table
@@ -24,6 +25,8 @@ from landscape.workers import num_cores, run_tasks
 
 # Beyond this many processes memory, not time, is what runs out first; our choice.
 MOST_WORKERS = 8
+# As `landscape.stages.Stage.weight`.
+TRAINING_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,12 @@ class Task:
         """What the reader knows it by."""
         return f"{self.method}, seed {self.seed}"
 
-    def is_finished(self) -> bool:
-        """Return whether its file holds all it is to hold."""
-        path = self.folder / RUN_FILE
-        if not path.is_file() or "training/summary" not in list_measurements(path):
-            return False
-        return all(is_finished(stage, path) for stage in self.config.stages())
+    def remaining(self) -> dict[str, float]:
+        """Return the stages that its file does not hold yet, title to weight."""
+        path, stages = self.folder / RUN_FILE, self.config.stages()
+        if path.is_file() and "training/summary" in list_measurements(path):
+            return {stage.title: stage.weight for stage in stages if not is_finished(stage, path)}
+        return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in stages}}
 
 
 def run_study(
@@ -83,13 +86,13 @@ def run_study(
     tasks = [
         Task(config, method, seed, folder, "") for (method, seed), folder in zip(config.runs(), folders, strict=True)
     ]
-    done = [task.is_finished() for task in tasks]
+    remaining = [task.remaining() for task in tasks]
     files, study_file, figures = [folder / RUN_FILE for folder in folders], directory / STUDY_FILE, directory / FIGURES
     with display(quiet=quiet) as shown:
-        if all(done) and is_current(study_file, files) and is_current(figures, [*files, study_file]):
+        if not any(remaining) and is_current(study_file, files) and is_current(figures, [*files, study_file]):
             shown.note(f"{directory}: all {len(tasks)} runs are finished, measured, judged and drawn; nothing to do")
         else:
-            _work(tasks, done, device, workers, shown)
+            _work(tasks, remaining, device, workers, shown)
             with shown.stage("judging the claims"):
                 judge(files, study_file, config.to_json())
             _draw(files, study_file, figures, shown)
@@ -106,26 +109,34 @@ def do_run(task: Task, shown: Display) -> None:
     """
     from gcsam.training import TrainConfig
     from landscape.measuring import measure
-    from landscape.subjects import open_run, run_subject
+    from landscape.subjects import run_subject
     from landscape.training import train_run
 
     settings = {**task.config.train, "method": task.method, "seed": task.seed, "device": task.device}
-    train_run(TrainConfig(**settings), task.folder, shown)
-    subject = run_subject(task.folder, open_run(task.folder), task.config.samples, task.device)
+    run, splits = train_run(TrainConfig(**settings), task.folder, shown)
+    subject = run_subject(run, task.device, limit=task.config.samples, splits=splits)
     measure(subject, task.config.stages(), shown)
 
 
-def _work(tasks: Sequence[Task], done: Sequence[bool], device: Device, workers: int | None, shown: Display) -> None:
+def _work(
+    tasks: Sequence[Task],
+    remaining: Sequence[Mapping[str, float]],
+    device: Device,
+    workers: int | None,
+    shown: Display,
+) -> None:
     """Do the runs that are not finished."""
     where = device.resolve()
     todo = [
-        Task(t.config, t.method, t.seed, t.folder, where) for t, is_done in zip(tasks, done, strict=True) if not is_done
+        (dataclasses.replace(task, device=where), f"run {number} of {len(tasks)} ({task.title})", stages)
+        for number, (task, stages) in enumerate(zip(tasks, remaining, strict=True), start=1)
+        if stages
     ]
     if len(todo) < len(tasks):
         shown.note(f"{len(tasks) - len(todo)} of {len(tasks)} runs were finished before")
     if todo:
-        board = Board(shown, [task.title for task in todo], 1 + len(todo[0].config.stages()), len(tasks))
-        run_tasks(do_run, todo, workers or min(num_cores(), MOST_WORKERS), board)
+        work, titles, stages = zip(*todo, strict=True)
+        run_tasks(do_run, work, workers or min(num_cores(), MOST_WORKERS), Board(shown, titles, stages))
 
 
 def _draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
@@ -140,7 +151,7 @@ def _where(directory: Path, found: Measurement) -> list[str]:
     least = int(found.variables["min_seeds"].data.max())
     lines = []
     if seeds < least:
-        lines.append(f"{seeds} paired seeds; a verdict takes at least {least}: landscape study --seeds {least}")
+        lines.append(f"{seeds} paired seeds; a verdict takes at least {least}: give the same command --seeds {least}")
     return [*lines, f"Numbers: {directory / STUDY_FILE}, {directory / 'runs'}. Figures: {directory / FIGURES}."]
 
 
@@ -150,8 +161,7 @@ class Board:
     Args:
         shown: Where to.
         titles: Of the runs, in order.
-        stages: In each run.
-        total: Runs of the study, those finished before included.
+        stages: Of each run, what is to be done, title to weight.
         clock: Returns seconds.
     """
 
@@ -161,36 +171,39 @@ class Board:
         self,
         shown: Display,
         titles: Sequence[str],
-        stages: int,
-        total: int,
+        stages: Sequence[Mapping[str, float]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shown, self._titles, self._stages, self._total, self._clock = shown, titles, stages, total, clock
-        self._finished = [0] * len(titles)  # stages of each run
+        self._shown, self._titles, self._stages, self._clock = shown, titles, stages, clock
+        self._done: list[dict[str, float]] = [{} for _ in titles]  # share of each stage
         self._begun: dict[int, float] = {}
-        shown.update(self.ALL, self.ALL, 0, len(titles))
+        self._update()
 
     def progress(self, index: int, text: str, done: float, total: float) -> None:
         """Move the bars of a run and of the whole."""
         self._begun.setdefault(index, self._clock())
-        share = min(done / total, 1.0) if total else 0.0
-        self._shown.update(f"run {index}", f"{self._name(index)}: {text}", share, 1)
-        self._update(share)
+        self._done[index][text.split(":")[0]] = min(done / total, 1.0) if total else 0.0
+        self._shown.update(f"run {index}", f"{self._titles[index]}: {text}", self._sum(index), self._total(index))
+        self._update()
 
     def finished(self, index: int, title: str, seconds: float) -> None:  # noqa: ARG002
         """Count a stage."""
-        self._finished[index] = min(self._finished[index] + 1, self._stages)
-        self._update(0)
+        self._done[index][title] = 1.0
+        self._update()
 
     def end(self, index: int) -> None:
         """Say that a run is done."""
-        self._finished[index] = self._stages
+        self._done[index] = dict.fromkeys(self._stages[index], 1.0)
         self._shown.end(f"run {index}")
-        self._shown.finished(self._name(index), self._clock() - self._begun.get(index, self._clock()))
-        self._update(0)
+        self._shown.finished(self._titles[index], self._clock() - self._begun.get(index, self._clock()))
+        self._update()
 
-    def _name(self, index: int) -> str:
-        return f"run {self._total - len(self._titles) + index + 1} of {self._total}, {self._titles[index]}"
+    def _sum(self, index: int) -> float:
+        return sum(weight * self._done[index].get(title, 0.0) for title, weight in self._stages[index].items())
 
-    def _update(self, share: float) -> None:
-        self._shown.update(self.ALL, self.ALL, (sum(self._finished) + share) / self._stages, len(self._titles))
+    def _total(self, index: int) -> float:
+        return sum(self._stages[index].values())
+
+    def _update(self) -> None:
+        runs = range(len(self._titles))
+        self._shown.update(self.ALL, self.ALL, sum(map(self._sum, runs)), sum(map(self._total, runs)))

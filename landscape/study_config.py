@@ -1,6 +1,6 @@
 """What a study is: its runs and what is measured on each, stored beside its results so that it cannot change midway.
 
-Right when a second start with other settings is refused with the names of those that differ
+Right when a second start with other settings is refused with the names of those that differ, and more seeds go on
 (`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
 """
 
@@ -121,7 +121,7 @@ def check_study(name: str) -> None:
 
 
 def claim_directory(config: StudyConfig, directory: Path) -> None:
-    """Note the settings in a study's directory, or check that they are those it was begun with.
+    """Note the settings in a study's directory, or check that it was begun with them; more seeds may be added.
 
     Args:
         config: The settings.
@@ -132,21 +132,27 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     """
     path = directory / CONFIG_FILE
     if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{CONFIG_FILE}.partial")
-        partial.write_text(config.to_json(), encoding="utf-8")
-        os.replace(partial, path)
+        _write(config, path)
         return
     try:
         stored = StudyConfig.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
     differences = config.differences(stored)
-    if differences:
+    if differences and config == dataclasses.replace(stored, seeds=max(config.seeds, stored.seeds)):
+        _write(config, path)  # the runs that are there are among those wanted
+    elif differences:
         raise ValueError(
             f"{directory} holds a study with other settings ({'; '.join(differences)}); give the same, or another "
             "--output"
         )
+
+
+def _write(config: StudyConfig, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{CONFIG_FILE}.partial")
+    partial.write_text(config.to_json(), encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -20,10 +20,11 @@ from landscape.results import RUN_FILE, SELECTED
 
 if TYPE_CHECKING:
     from analysis import Objective
-    from gcsam.training import TrainRun
+    from gcsam.training import Splits, TrainRun
 
-# Measuring goes through a run's training images in batches of this many; our choice, because larger ones are no faster.
-BATCH = 512
+# Input numbers in a batch of a run's images: 128 of CIFAR-10. Our choice, because a Hessian product of a ResNet-18 then
+# stays within a few GB; how the data are cut changes no result.
+BATCH_NUMBERS, MAX_BATCH = 128 * 3 * 32 * 32, 1024
 
 
 def subjects(given: Given, display: Display) -> Iterator[Subject]:
@@ -57,9 +58,9 @@ def subjects(given: Given, display: Display) -> Iterator[Subject]:
     if given.output is not None and len(given.runs) > 1:
         raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
     limit = _limit(given.samples)
-    opened = [(folder, open_run(folder)) for folder in map(_folder, given.runs)]
-    for folder, run in opened:
-        yield run_subject(folder, run, limit, given.device.resolve(), given.output)
+    opened = [open_run(_folder(path)) for path in given.runs]
+    for run in opened:
+        yield run_subject(run, given.device.resolve(), limit=limit, output=given.output)
 
 
 def open_run(folder: Path) -> TrainRun:
@@ -88,15 +89,19 @@ def open_run(folder: Path) -> TrainRun:
     return run
 
 
-def run_subject(folder: Path, run: TrainRun, limit: int | None, device: str, output: Path | None = None) -> Subject:
+def run_subject(
+    run: TrainRun, device: str, *, limit: int | None = None, output: Path | None = None, splits: Splits | None = None
+) -> Subject:
     """Open a finished run: the weights selected on its validation split, with its own training data and its own loss.
 
+    Its history and summary are written into the result file, if they are not there.
+
     Args:
-        folder: Of the run.
-        run: As read from it.
-        limit: At most so many training images; None takes all.
+        run: Finished.
         device: Where to compute.
+        limit: At most so many training images, the first of a fixed shuffle; None takes all.
         output: Result file; None for the run's own.
+        splits: The run's data, where they are at hand.
 
     Returns:
         The network, ready to be measured.
@@ -105,16 +110,21 @@ def run_subject(folder: Path, run: TrainRun, limit: int | None, device: str, out
 
     from analysis import Objective
     from analysis.store import sha256_file
+    from landscape.training import write_training
 
-    batches = run.splits(device).train.all_batches(BATCH, limit)
-    objective = Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches)
+    splits = (run.splits("cpu") if splits is None else splits).to("cpu")
+    path = run.directory / RUN_FILE if output is None else output
+    write_training(run, splits, path)
+    train = splits.train.to(device)
+    batch_size = min(max(BATCH_NUMBERS // train.images[0].numel(), 1), MAX_BATCH)
+    batches = train.all_batches(batch_size, limit)
     return Subject(
         title=f"{run.config.model} with {run.config.method}, seed {run.config.seed}",
-        path=output or folder / RUN_FILE,
-        objective=objective,
-        checkpoint_sha256=sha256_file(folder / SELECTED),
+        path=path,
+        objective=Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches),
+        checkpoint_sha256=sha256_file(run.directory / SELECTED),
         config=run.config.to_json(),
-        data=f"{len(batches.split)} training images of {run.config.data}",
+        data=f"{len(batches.split)} of {len(train)} training images of {run.config.data}",
     )
 
 

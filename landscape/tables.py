@@ -71,8 +71,8 @@ def trained_table(path: str | os.PathLike[str]) -> Table:
         The table.
     """
     found = {name: variable.data.tolist() for name, variable in read(path, "training/summary").variables.items()}
-    title = f"{os.fspath(path)}: weights of epoch {found['selected_epoch']}, trained in {found['seconds']:.1f} s"
-    table = Table(title=title, title_justify="left")
+    title = f"{os.fspath(path)}: weights of epoch {found['selected_epoch']}, {found['seconds']:.1f} s of steps"
+    table = Table(title=title, title_justify="left", min_width=len(title))  # or the title would be broken
     for heading in ("split", "loss", "accuracy"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for split in ("train", "validation", "test"):

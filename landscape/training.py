@@ -18,7 +18,7 @@ from gcsam.training import Split, Splits, TrainConfig, TrainRun, load_data, trai
 from gcsam.training.config import resolve_device
 from landscape.measuring import check_checkpoint
 from landscape.progress import Display
-from landscape.results import RUN_FILE, SELECTED
+from landscape.results import RUN_FILE, SELECTED, TRAINING
 
 Text = tuple[str, str]
 
@@ -70,17 +70,19 @@ def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[T
         RuntimeError: The loss stopped being finite.
     """
     splits = load_data(config, "cpu")
-    title = f"training {config.model} with {config.method}, seed {config.seed}"
 
-    with display.stage(title) as advance:
+    def progress(done: int, total: int, metrics: dict[str, float]) -> None:
+        text = f"{TRAINING}: epoch {done} of {total}, validation accuracy {metrics['validation_accuracy']:.3f}"
+        display.update(TRAINING, text, done, total)
 
-        def progress(done: int, total: int, metrics: dict[str, float]) -> None:
-            advance(done, total)
-            text = f"epoch {done} of {total}, validation accuracy {metrics['validation_accuracy']:.4f}"
-            display.update(title, f"{title}: {text}", done, total)
-
-        run = train(config, directory, splits=splits, progress=progress)
-    write_training(run, splits, directory / RUN_FILE)
+    path = directory / RUN_FILE
+    if path.is_file() and "training/summary" in list_measurements(path):
+        run = train(config, directory, splits=splits)  # returns at once, or says that it is another run
+        display.note(f"{directory}: trained before, nothing to do")
+    else:
+        with display.stage(TRAINING):
+            run = train(config, directory, splits=splits, progress=progress)
+    write_training(run, splits, path)
     return run, splits
 
 

@@ -12,7 +12,8 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -48,7 +49,7 @@ def run_tasks(work: Work, tasks: Sequence[Any], num_workers: int, watcher: Watch
     Args:
         work: Function of a module, called as work(task, display).
         tasks: What can be pickled.
-        num_workers: Processes, at least 1; the cores are divided among them.
+        num_workers: Processes, at least 1, of one thread each, so that their number changes no result.
         watcher: Told what goes on.
 
     Raises:
@@ -59,23 +60,37 @@ def run_tasks(work: Work, tasks: Sequence[Any], num_workers: int, watcher: Watch
     waiting = list(enumerate(tasks))
     busy: dict[Connection, int] = {}
     processes: list[BaseProcess] = []
-    threads = max(1, num_cores() // num_workers)
     try:
         for _ in range(min(num_workers, len(tasks))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, work, threads), daemon=True)
-            process.start()
-            theirs.close()  # so that a dead worker ends the pipe
+            process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
             processes.append(process)
+            with _interrupt_withheld():
+                process.start()
+            theirs.close()  # so that a dead worker ends the pipe
             busy[ours] = _give(ours, waiting)
         while busy:
             for connection in wait(list(busy)):
                 _hear(connection, busy, waiting, watcher)  # type: ignore[arg-type]
     finally:
-        for process in processes:
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
             process.terminate()
-        for process in processes:
+        for process in started:
             process.join()
+
+
+@contextmanager
+def _interrupt_withheld() -> Iterator[None]:
+    """Let a process that is started here never see Ctrl-C: it inherits the mask, while ours is given back."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _give(connection: Connection, waiting: list[tuple[int, Any]]) -> int:
@@ -116,12 +131,12 @@ def _raise(status: int | None, text: str) -> None:
     raise AssertionError(f"in a worker process:\n{text}")  # a bug: it traces back
 
 
-def _serve(connection: Connection, work: Work, threads: int) -> None:
+def _serve(connection: Connection, work: Work) -> None:
     """Work off tasks until the pipe ends; Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch  # here, because this is the one function that runs in the worker
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     relay = _Relay(connection)
     try:
         while True:

@@ -18,14 +18,17 @@ def study(
     name: Annotated[str, typer.Argument(help="Which study; there is one: digits.")] = "digits",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Paired runs of each method.", rich_help_panel=WHAT)] = 3,
     points: Annotated[
-        int, typer.Option("--points", min=2, help="Of the surfaces, along both axes.", rich_help_panel=WHAT)
-    ] = 25,
+        Optional[int],  # noqa: UP045  # typer 0.12 does not read `int | None`
+        typer.Option(
+            "--points", min=2, help="Of the surfaces, along both axes; default: 25, 5 if quick.", rich_help_panel=WHAT
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="A small one that only shows how it works.", rich_help_panel=WHAT),
     ] = False,
     output: Annotated[
-        Optional[Path],  # noqa: UP045  # typer 0.12 does not read `Path | None`
+        Optional[Path],  # noqa: UP045
         typer.Option("--output", help="Folder of the study; default: runs/NAME.", rich_help_panel=WHERE),
     ] = None,
     workers: Annotated[
@@ -45,6 +48,8 @@ def study(
     from landscape.study_config import STUDIES, check_study, reduced
 
     check_study(name)
-    config = dataclasses.replace(STUDIES[name], seeds=seeds, points=points)
+    config = dataclasses.replace(reduced(STUDIES[name]) if quick else STUDIES[name], seeds=seeds)
+    if points is not None:
+        config = dataclasses.replace(config, points=points)
     folder = output or Path("runs") / (f"{name}-quick" if quick else name)
-    run_study(reduced(config) if quick else config, folder, device=device, workers=workers, quiet=quiet)
+    run_study(config, folder, device=device, workers=workers, quiet=quiet)

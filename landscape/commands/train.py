@@ -57,6 +57,9 @@ def train(
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="Class of torch.optim that steps.", rich_help_panel=TRAINING)
     ] = "SGD",
+    radius: Annotated[
+        str, typer.Option("--radius", help="exact, or published: rho * ||Pg|| / ||g||.", rich_help_panel=TRAINING)
+    ] = "exact",
     lr: Annotated[float, typer.Option("--lr", help="Learning rate.", rich_help_panel=TRAINING)] = 0.05,
     momentum: Annotated[
         Optional[float],  # noqa: UP045
@@ -102,6 +105,7 @@ def train(
         method=method,
         rho=rho,
         adaptive=adaptive,
+        radius=radius,
         optimizer=optimizer,
         lr=lr,
         momentum=momentum,
