@@ -20,7 +20,7 @@ from landscape.progress import Display, display
 from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, TRAINING, VERDICTS, is_current, judge
 from landscape.stages import is_finished
 from landscape.study_config import StudyConfig, claim_directory
-from landscape.tables import show, untested_lines, verdict_table
+from landscape.tables import note_lines, show, untested_lines, verdict_table
 from landscape.workers import num_cores, run_tasks
 
 # Beyond this many processes memory, not time, is what runs out first; our choice.
@@ -97,7 +97,7 @@ def run_study(
                 judge(files, study_file, config.to_json())
             _draw(files, study_file, figures, shown)
     found = read(study_file, VERDICTS)
-    show(verdict_table(found), *untested_lines(found), *_where(directory, found))
+    show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))
 
 
 def do_run(task: Task, shown: Display) -> None:

@@ -7,12 +7,16 @@ torch, so that they appear at once. Right when each number and verdict of the fi
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import string
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -81,40 +85,52 @@ def trained_table(path: str | os.PathLike[str]) -> Table:
 
 
 def verdict_table(found: Measurement) -> Table:
-    """List the comparisons that the data can speak to, grouped by claim.
+    """List the comparisons that the data can speak to, a line each under the claim they bear on.
 
     Args:
         found: `/claims/verdicts` of a study file.
 
     Returns:
-        The table, or the lines.
+        The table; the letters in its last column are those of `note_lines`.
     """
     columns = {name: variable.data.tolist() for name, variable in found.variables.items()}
     overall = dict(zip(columns["claim_number"], columns["overall"], strict=True))
-    table = Table(title="Claims about GCSAM, from these runs", title_justify="left")
-    table.add_column("claim", ratio=3)
-    table.add_column("comparison", ratio=4)
-    table.add_column("effect [95 % interval]", ratio=3)
-    table.add_column("verdict", min_width=12)
-    table.add_column("why", ratio=4)
-    previous = None
-    for i, number in enumerate(columns["number"]):
-        if columns["role"][i] == "untested":
-            continue
-        heading = columns["statement"][i]
-        first = heading != previous
-        if first and previous is not None:
+    letters, _ = _notes(columns)
+    table = Table(title="Claims about GCSAM, from these runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("claim, and what is compared", "effect [95 % interval]", "verdict", "note"):
+        table.add_column(title, overflow="fold")
+    heading = ""
+    for i in _tested(columns):
+        if columns["statement"][i] != heading:
+            heading, number = columns["statement"][i], columns["number"][i]
+            same = [k for k in _tested(columns) if columns["statement"][k] == heading]
+            has_verdict = any(columns["role"][k] == "decides" for k in same)
             table.add_section()
-        previous = heading
+            table.add_row(
+                *(Text(text, style="bold") for text in (f"{number} {heading}", "", overall[number] * has_verdict))
+            )
         verdict = columns["verdict"][i] if columns["role"][i] == "decides" else "reported"
         table.add_row(
-            Text(f"{number} {heading}: {overall[number]}" if first else ""),
-            Text(f"{columns['quantity'][i]}: {columns['comparison'][i]}"),
+            Text(f"  {columns['quantity'][i]}: {columns['comparison'][i]}"),
             Text(_effect(*(columns[name][i] for name in ("effect", "interval_low", "interval_high", "unit")))),
             Text(verdict, style=STYLES.get(verdict, "")),
-            Text("; ".join(text for text in (columns["reason"][i], columns["caveat"][i]) if text)),
+            Text(" ".join(letters[text] for text in _texts(columns, i) if text in letters)),
         )
     return table
+
+
+def note_lines(found: Measurement) -> list[str]:
+    """Say what the letters in the table of verdicts stand for, and what holds wherever there is none.
+
+    Args:
+        found: `/claims/verdicts` of a study file.
+
+    Returns:
+        A line for each.
+    """
+    letters, common = _notes({name: variable.data.tolist() for name, variable in found.variables.items()})
+    lines = [f"{letter}: {text}" for text, letter in letters.items()]
+    return [f"every verdict: {common}", *lines] if common else lines
 
 
 def untested_lines(found: Measurement) -> list[str]:
@@ -124,11 +140,33 @@ def untested_lines(found: Measurement) -> list[str]:
         found: `/claims/verdicts` of a study file.
 
     Returns:
-        The table, or the lines.
+        A line for each.
     """
     columns = {name: found.variables[name].data.tolist() for name in ("number", "statement", "role", "reason")}
     rows = zip(*(columns[name] for name in ("number", "statement", "role", "reason")), strict=True)
     return [f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested"]
+
+
+def _tested(columns: Mapping[str, list[Any]]) -> list[int]:
+    return [i for i, role in enumerate(columns["role"]) if role != "untested"]
+
+
+def _texts(columns: Mapping[str, list[Any]], i: int) -> list[str]:
+    return [text for text in (columns["reason"][i], columns["caveat"][i]) if text]
+
+
+def _notes(columns: Mapping[str, list[Any]]) -> tuple[dict[str, str], str]:
+    """Return a letter for each reason and caveat, and the one reason that all verdicts share, which needs none."""
+    deciding = [i for i in _tested(columns) if columns["role"][i] == "decides"]
+    shared = set.intersection(*(set(_texts(columns, i)) for i in deciding)) if deciding else set()
+    texts = dict.fromkeys(text for i in _tested(columns) for text in _texts(columns, i) if text not in shared)
+    return dict(zip(texts, _letters(), strict=False)), "; ".join(sorted(shared))
+
+
+def _letters() -> Iterator[str]:
+    for length in itertools.count(1):
+        for letters in itertools.product(string.ascii_lowercase, repeat=length):
+            yield "".join(letters)
 
 
 def _effect(effect: float, low: float, high: float, unit: str) -> str:

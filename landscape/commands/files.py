@@ -47,10 +47,10 @@ def verify(
     Example:  [bold]landscape verify runs/digits[/bold]
     """
     from landscape.results import STUDY_FILE, find_runs, judge
-    from landscape.tables import show, untested_lines, verdict_table
+    from landscape.tables import note_lines, show, untested_lines, verdict_table
 
     found = judge(find_runs(study), study / STUDY_FILE)
-    show(verdict_table(found), *untested_lines(found))
+    show(verdict_table(found), *note_lines(found), *untested_lines(found))
 
 
 def inspect(path: Annotated[Path, typer.Argument(help="A result file.")]) -> None:

@@ -15,7 +15,7 @@ from analysis import Objective, verify
 from analysis.claims import RunTable
 from analysis.store import Measurement, Variable, read
 from landscape import stages
-from landscape.tables import measured_table, show, trained_table, untested_lines, verdict_table
+from landscape.tables import measured_table, note_lines, show, trained_table, untested_lines, verdict_table
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -103,24 +103,50 @@ def test_effect_interval_and_verdict_are_in_their_row() -> None:
     half = stats.t.ppf(0.975, 4) * np.std(GAINS, ddof=1) / math.sqrt(5)
     low, high = 100 * (0.01 - half), 100 * (0.01 + half)
     found = rows(verdict_table(verdicts()))
-    (row,) = [row for row in found if row[1] == "test_accuracy: gcsam vs sam" and " pp" in row[2]]
-    assert row[2] == f"+1.0 pp [{low:+.1f}, {high:+.1f}]"
-    assert row[3] == "supported"
-    assert row[0].startswith("4 GCSAM has better test accuracy: inconclusive")  # nothing is known against sgd and gc
-    others = [row for row in found if row[1] == "test_accuracy: gcsam vs sgd"]
+    heading = [row[0] for row in found].index("4 GCSAM has better test accuracy")
+    assert found[heading] == ["4 GCSAM has better test accuracy", "", "inconclusive", ""]  # not known against sgd, gc
+    row = found[heading + 1]
+    assert row[:3] == ["  test_accuracy: gcsam vs sam", f"+1.0 pp [{low:+.1f}, {high:+.1f}]", "supported"]
+    others = [row for row in found if row[0] == "  test_accuracy: gcsam vs sgd"]
     assert others
-    assert all(row[2:4] == ["none", "inconclusive"] for row in others)
+    assert all(row[1:3] == ["none", "inconclusive"] for row in others)
 
 
 def test_what_is_reported_or_untested_is_not_dressed_up_as_a_verdict() -> None:
     measurement = verdicts()
     roles = measurement.variables["role"].data.tolist()
     found = rows(verdict_table(measurement))
-    assert len(found) == len(roles) - roles.count("untested")
-    assert [row[3] for row in found].count("reported") == roles.count("reported") > 0
+    assert len([row for row in found if row[0].startswith("  ")]) == len(roles) - roles.count("untested")
+    assert [row[2] for row in found].count("reported") == roles.count("reported") > 0
+    (absolute,) = [row for row in found if row[0].startswith("2 ") and "absolute" in row[0]]
+    assert absolute[2] == ""  # what is only reported has no verdict to head it
     lines = untested_lines(measurement)
     assert len(lines) == roles.count("untested") > 0
     assert any("label noise (needs runs on noisy labels)" in line for line in lines)
+
+
+def test_notes_say_what_the_letters_stand_for() -> None:
+    few = verdicts(seeds=3)
+    letters = dict(line.split(": ", 1) for line in note_lines(few))
+    found = rows(verdict_table(few))
+    row = found[[row[0] for row in found].index("4 GCSAM has better test accuracy") + 1]
+    assert letters[row[3]] == "3 of the 5 seeds a verdict needs"
+    both = next(row for row in found if row[0] == "  lambda_max: gcsam vs sam")[3].split()
+    assert [letters[letter][:12] for letter in both] == ["not measured", "not known to"]  # a reason and a caveat
+    assert len(set(letters.values())) == len(letters)
+
+
+def test_what_all_verdicts_share_is_said_once() -> None:
+    found = verdicts()
+    roles = found.variables["role"].data.tolist()
+    reason = ["why" if role == "decides" else "other" for role in roles]
+    empty = [""] * len(roles)
+    texts = {"reason": reason, "caveat": empty}
+    columns = {name: Variable(np.array(column, dtype=object), ("claim",)) for name, column in texts.items()}
+    made = Measurement(found.type, {**found.variables, **columns})
+    assert note_lines(made) == ["every verdict: why", "a: other"]
+    assert {row[3] for row in rows(verdict_table(made)) if row[2] == "inconclusive"} == {""}
+    assert {row[3] for row in rows(verdict_table(made)) if row[2] == "reported"} == {"a"}
 
 
 def test_a_pipe_gets_a_fixed_width_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
