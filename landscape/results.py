@@ -6,7 +6,9 @@ Costs a second or two; judging needs torch, finding the runs does not.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:
     Args:
         runs: Run files.
         target: The study's file.
-        config: Its settings as JSON; a file with others is made anew. Empty keeps whatever is there.
+        config: Its settings as JSON. Empty keeps those in the file.
 
     Returns:
         The verdicts as stored.
@@ -54,13 +56,25 @@ def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:
     from analysis.claims import collect
 
     table = collect(runs)
-    if target.exists() and config and read_attributes(target)["config"] != config:
-        target.unlink()  # everything in it is made from the runs
-    if not target.exists():
-        create(target, provenance(config=config or "{}"))
-    table.save(target)
-    verify(table).save(target, VERDICTS.split("/")[1])
+    if not config:
+        config = read_attributes(target)["config"] if target.exists() else "{}"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".judging-") as folder:
+        whole = Path(folder) / target.name
+        create(whole, provenance(config=config, **_origin(runs)))  # made anew: all in it comes from the runs
+        table.save(whole)
+        verify(table).save(whole, VERDICTS.split("/")[1])
+        os.replace(whole, target)
     return read(target, VERDICTS)
+
+
+def _origin(runs: Sequence[Path]) -> dict[str, str]:
+    """Return what the runs were made from: their devices and data, and one hash over their checkpoints' hashes."""
+    found = [read_attributes(path) for path in runs]
+    hashes = "".join(attributes["checkpoint_sha256"] for attributes in found)
+    each = {name: dict.fromkeys(attributes[name] for attributes in found) for name in ("data_fingerprint", "device")}
+    return {"checkpoint_sha256": hashlib.sha256(hashes.encode()).hexdigest()} | {
+        name: " ".join(values) for name, values in each.items()
+    }
 
 
 def is_current(target: Path, sources: Sequence[Path]) -> bool:

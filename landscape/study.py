@@ -151,7 +151,9 @@ def _where(directory: Path, found: Measurement) -> list[str]:
     least = int(found.variables["min_seeds"].data.max())
     lines = []
     if seeds < least:
-        lines.append(f"{seeds} paired seeds; a verdict takes at least {least}: give the same command --seeds {least}")
+        lines.append(
+            f"{seeds} paired seeds; a verdict takes at least {least}: give the same command with --seeds {least}"
+        )
     return [*lines, f"Numbers: {directory / STUDY_FILE}, {directory / 'runs'}. Figures: {directory / FIGURES}."]
 
 

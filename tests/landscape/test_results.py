@@ -56,6 +56,17 @@ def test_other_settings_make_the_file_anew_and_none_keep_it(study: tuple[Path, s
     assert read_attributes(target)["config"] == '{"seeds": 2}'
 
 
+def test_the_file_names_what_its_runs_were_made_from(study: tuple[Path, str], tmp_path: Path) -> None:
+    runs, target = find_runs(study[0]), tmp_path / "study.h5"
+    judge(runs, target)
+    whole, first = read_attributes(target), read_attributes(runs[0])
+    assert whole["data_fingerprint"] == first["data_fingerprint"] != ""  # paired runs share their data
+    assert whole["device"] == "cpu"
+    judge(runs[:2], target)
+    assert len({whole["checkpoint_sha256"], read_attributes(target)["checkpoint_sha256"], ""}) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["study.h5"]
+
+
 def test_current_is_what_is_not_older_than_any_source(tmp_path: Path) -> None:
     sources = [tmp_path / "a", tmp_path / "b"]
     folder = tmp_path / "figures"

@@ -95,7 +95,7 @@ def test_a_pipe_gets_lines_that_tell_how_far_it_is(study: tuple[Path, str]) -> N
     for number, method in enumerate(("sgd", "gc", "sam", "gcsam"), start=1):
         assert f"run {number} of 4 ({method}, seed 0): done in " in out
     assert "Claims about GCSAM" in out
-    assert "1 paired seeds; a verdict takes at least 5: give the same command --seeds 5" in out
+    assert "1 paired seeds; a verdict takes at least 5: give the same command with --seeds 5" in out
 
 
 def test_a_second_call_does_nothing_and_says_so(cli: Callable[..., Done], copy: Path, no_workers: list[Task]) -> None:
