@@ -35,6 +35,7 @@ class Subject:
         checkpoint_sha256: Of the file the weights come from.
         config: How it was trained, as JSON, or the command-line values that name it.
         data: What the data are, for the reader: "1077 training samples".
+        num_samples: How many of a run's training images they are; 0 where the data are the user's own.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Subject:
     checkpoint_sha256: str
     config: str
     data: str
+    num_samples: int = 0
 
 
 def measure(subject: Subject, stages: Sequence[Stage], display: Display, *, again: bool = False) -> None:
@@ -89,6 +91,17 @@ def check_checkpoint(path: Path, sha256: str) -> None:
         )
 
 
+def samples_before(path: Path) -> int:
+    """Return on how many of a run's training images a file's measurements were made; 0 where there are none yet.
+
+    Args:
+        path: The result file; it need not exist.
+    """
+    if not path.is_file() or DATA_KEY not in list_measurements(path):
+        return 0
+    return int(read(path, DATA_KEY).variables["num_samples"].data)
+
+
 def _claim_file(subject: Subject) -> None:
     """Make the file, or check that it is of this network and these data; note the data where nobody has."""
     objective = subject.objective
@@ -108,12 +121,16 @@ def _claim_file(subject: Subject) -> None:
     if DATA_KEY in list_measurements(subject.path):
         _check_data(subject, total, squares)
     else:
-        write(subject.path, "training", DATA_NAME, _data_record(subject.data, total, squares))
+        write(subject.path, "training", DATA_NAME, _data_record(subject, total, squares))
 
 
-def _data_record(data: str, total: float, squares: float) -> Measurement:
+def _data_record(subject: Subject, total: float, squares: float) -> Measurement:
+    data = np.array(subject.data, dtype=object)
     variables = {
-        "data": Variable(np.array(data, dtype=object), description="what every measurement in this file was made on"),
+        "data": Variable(data, description="what every measurement in this file was made on"),
+        "num_samples": Variable(
+            np.array(subject.num_samples), units="1", description="training images; 0 for own data"
+        ),
         "sum": Variable(np.array(total), description="of all numbers in the data"),
         "sum_of_squares": Variable(np.array(squares), description="of all numbers in the data"),
     }

@@ -48,7 +48,7 @@ class Given:
         data: Its data.
         loss: Its loss.
         output: Result file; None for a run is its `run.h5`.
-        samples: Of a run's training data: a number, or "all".
+        samples: Of a run's training data: a number, "all", or empty for as many as the file's other measurements.
         device: Where to compute.
     """
 
@@ -87,8 +87,10 @@ Samples = Annotated[
     str,
     typer.Option(
         "--samples",
-        help="Training images of a run to measure on, a fixed random choice, or all.",
+        help="Training images of a run to measure on, a fixed random choice, or all; default: as many as the file's "
+        "other measurements, else 500.",
         rich_help_panel=WHERE,
+        show_default=False,
     ),
 ]
 DeviceOption = Annotated[

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.errors import exit_status, one_line
-from landscape.measuring import Subject
+from landscape.measuring import Subject, samples_before
 from landscape.options import Given
 from landscape.progress import Display
 from landscape.results import RUN_FILE, SELECTED
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Input numbers in a batch of a run's images: 128 of CIFAR-10. Our choice, because a Hessian product of a ResNet-18 then
 # stays within a few GB; how the data are cut changes no result.
 BATCH_NUMBERS, MAX_BATCH = 128 * 3 * 32 * 32, 1024
+# Our choice, because a ResNet-20 is then measured in minutes on two cores; the numbers are those of these images.
+SAMPLES = 500
 
 
 def subjects(given: Given, display: Display) -> Iterator[Subject]:
@@ -57,9 +59,10 @@ def subjects(given: Given, display: Display) -> Iterator[Subject]:
         return
     if given.output is not None and len(given.runs) > 1:
         raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
-    limit = _limit(given.samples)
+    _check_samples(given.samples)
     opened = [open_run(_folder(path)) for path in given.runs]
     for run in opened:
+        limit = _limit(given.samples, given.output or run.directory / RUN_FILE)
         yield run_subject(run, given.device.resolve(), limit=limit, output=given.output)
 
 
@@ -125,6 +128,7 @@ def run_subject(
         checkpoint_sha256=sha256_file(run.directory / SELECTED),
         config=run.config.to_json(),
         data=f"{len(batches.split)} of {len(train)} training images of {run.config.data}",
+        num_samples=len(batches.split),
     )
 
 
@@ -133,12 +137,16 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name == RUN_FILE else path
 
 
-def _limit(samples: str) -> int | None:
+def _check_samples(samples: str) -> None:
+    if samples not in {"", "all"} and not (samples.isdecimal() and int(samples) >= 2):
+        raise ValueError(f"--samples must be all or a number of at least 2, got {samples!r}")
+
+
+def _limit(samples: str, path: Path) -> int | None:
+    """Return how many images to measure on; without a wish as many as before, for one file is on the same data."""
     if samples == "all":
         return None
-    if not samples.isdecimal() or int(samples) < 2:
-        raise ValueError(f"--samples must be all or a number of at least 2, got {samples!r}")
-    return int(samples)
+    return int(samples) if samples else samples_before(path) or SAMPLES
 
 
 def _own(given: Given, options: dict[str, str], display: Display) -> Subject:

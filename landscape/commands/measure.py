@@ -31,9 +31,6 @@ from landscape.options import (
 if TYPE_CHECKING:
     from landscape.stages import Stage
 
-# Our choice, because everything is then measured within an hour on two cores for a ResNet-20 of CIFAR-10.
-SAMPLES = "2000"
-
 
 class Directions(str, enum.Enum):
     """What the plane of a surface is spanned by."""
@@ -61,7 +58,7 @@ def measure(
     data: OwnData = "",
     loss: OwnLoss = "",
     output: Output = None,
-    samples: Samples = SAMPLES,
+    samples: Samples = "",
     device: DeviceOption = Device.AUTO,
     again: Again = False,
     quiet: Quiet = False,
@@ -96,7 +93,7 @@ def surface(
     data: OwnData = "",
     loss: OwnLoss = "",
     output: Output = None,
-    samples: Samples = SAMPLES,
+    samples: Samples = "",
     device: DeviceOption = Device.AUTO,
     again: Again = False,
     quiet: Quiet = False,
@@ -123,7 +120,7 @@ def noise(
     data: OwnData = "",
     loss: OwnLoss = "",
     output: Output = None,
-    samples: Samples = SAMPLES,
+    samples: Samples = "",
     device: DeviceOption = Device.AUTO,
     again: Again = False,
     quiet: Quiet = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from analysis.store import list_measurements
 from gcsam.training import load_run, train
 from landscape import subjects as module
+from landscape.measuring import measure
 from landscape.options import Device, Given
 from landscape.subjects import open_run, run_subject, subjects
 from tests.landscape.conftest import TINY
@@ -50,6 +52,18 @@ def test_fewer_samples_are_a_part_of_them(trained: Path, tmp_path: Path) -> None
     subject = run_subject(open_run(trained), "cpu", limit=20, output=tmp_path / "out.h5")
     assert subject.data == "20 of 60 training images of digits"
     assert sum(len(labels) for _, labels in subject.objective.data) == 20
+
+
+def test_without_a_wish_it_is_as_many_as_before(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a run measured on 20 images cannot be measured further without naming the 20 again."""
+    monkeypatch.setattr(module, "SAMPLES", 30)
+    given = Given([trained], output=tmp_path / "out.h5", samples="", device=Device.CPU)
+    (fresh,) = subjects(given, Recorder())
+    assert fresh.num_samples == 30
+    (chosen,) = subjects(dataclasses.replace(given, samples="20"), Recorder())
+    measure(chosen, [], Recorder())
+    (again,) = subjects(given, Recorder())
+    assert again.num_samples == 20
 
 
 def test_batches_are_cut_by_the_size_of_an_image(
