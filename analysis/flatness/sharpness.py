@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
 from analysis.flatness.average import average_rises
 from analysis.flatness.subsets import num_samples, subsets
@@ -126,10 +127,10 @@ def sharpness(
     if kind == "average":
         if m is not None:
             raise ValueError(f"m is for kind='worst', got m={m!r}: a mean over perturbations does not depend on it")
-        _check_whole("samples", samples, 2, "one pair has no standard error")
+        check_whole("samples", samples, 2, "one pair has no standard error")
     else:
-        _check_whole("steps", steps, 1, "each is one gradient")
-        _check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
+        check_whole("steps", steps, 1, "each is one gradient")
+        check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
         if not (math.isfinite(tol) and tol > 0):
             raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
@@ -203,8 +204,3 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
 
 def _standard_error(samples: Tensor) -> float:
     return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
-
-
-def _check_whole(what: str, number: int, least: int, why: str) -> None:
-    if not (isinstance(number, int) and not isinstance(number, bool) and number >= least):
-        raise ValueError(f"{what} must be a whole number >= {least}, got {number!r}; {why}")

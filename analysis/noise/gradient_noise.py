@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
 from analysis.noise.control import control_directions, remove_component
 from analysis.noise.moments import Estimates, Moments
@@ -137,9 +138,9 @@ def gradient_noise(
         McCandlish et al., An empirical model of large-batch training, arXiv 1812.06162. Their estimator takes two batch
         sizes; ours takes N and 1, which is exact about the data at hand and has the smallest error.
     """
-    _check_whole("seed", seed, 0, "it seeds the control's directions")
+    check_whole("seed", seed, 0, "it seeds the control's directions")
     if chunk is not None:
-        _check_whole("chunk", chunk, 1, "None chooses it by memory")
+        check_whole("chunk", chunk, 1, "None chooses it by memory")
     with objective.measuring(with_grad=True), sdpa_kernel(SDPBackend.MATH):  # vmap batches only that kernel
         state = objective.state()
         mean = mean_gradient(objective, state)
@@ -254,8 +255,3 @@ def _status(*totals: TotalNoise) -> Status:
     if not bool(values.isfinite().all()):
         return Status.NOT_FINITE
     return Status.ZERO_SIGNAL if bool((values[:, 1] <= 0).any()) else Status.COMPLETE
-
-
-def _check_whole(what: str, number: int, least: int, why: str) -> None:
-    if not (isinstance(number, int) and not isinstance(number, bool) and number >= least):
-        raise ValueError(f"{what} must be a whole number >= {least}, got {number!r}; {why}")
