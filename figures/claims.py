@@ -78,7 +78,8 @@ def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
         if ends[0] <= effect <= ends[1]:
             ax.plot(effect, place, marker=look.marker, color=look.color, markersize=4)
         form = "+.0f" if is_factor else "+.2f"
-        text = f"{row.effect:{form}} [{row.low:{form}}, {row.high:{form}}]" + (" %" if is_factor else "")
+        numbers = [f"{round(value, 2) + 0.0:{form}}" for value in (row.effect, row.low, row.high)]  # no -0.00
+        text = "{} [{}, {}]".format(*numbers) + (" %" if is_factor else "")
         where = (1.02, place)
         ax.annotate(text, where, xycoords=("axes fraction", "data"), va="center", fontsize=7, annotation_clip=False)
     if is_factor:

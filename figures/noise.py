@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, KINDS, in_order, look
+from figures.style import DOUBLE_COLUMN, KINDS, in_order, look, readable_log_ticks
 
 NOISE = "noise/gradient_noise"
 ROWS = (
@@ -48,6 +48,7 @@ def draw_noise(ax: Axes, layers: Sequence[str], bars: Mapping[str, tuple[Array, 
                 r"$\infty$", (position, 0.02), xycoords=("data", "axes fraction"), ha="center", color=style.color
             )
     ax.set_yscale("log")
+    readable_log_ticks(ax.yaxis)
     ax.set_xticks(
         place,
         layers,

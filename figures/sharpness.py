@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
 from figures.reading import Array, Run, by_method
-from figures.style import DOUBLE_COLUMN, in_order, look
+from figures.style import DOUBLE_COLUMN, in_order, look, readable_log_ticks
 
 PANELS = (
     ("sharpness/worst", "worst case"),
@@ -40,9 +39,7 @@ def draw_sharpness(ax: Axes, values: Mapping[str, Array], errors: Mapping[str, A
     everything = np.concatenate([np.ravel(values[method]) for method in methods])
     if np.nanmin(np.where(np.isfinite(everything), everything, np.inf)) > 0:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9)))
-        ax.yaxis.set_minor_locator(NullLocator())
+        readable_log_ticks(ax.yaxis)
     ax.set_xticks(range(len(methods)), [look(method).label for method in methods], rotation=35, ha="right")
     ax.set_xlim(-0.6, len(methods) - 0.4)
 

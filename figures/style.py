@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
 SINGLE_COLUMN = 3.3  # inches, as in two-column journals
 DOUBLE_COLUMN = 6.9
@@ -90,6 +92,19 @@ def in_order(methods: Sequence[str]) -> list[str]:
     """
     known = [method for method in METHODS if method in methods]
     return known + sorted(set(methods) - set(METHODS))
+
+
+def readable_log_ticks(axis: Axis) -> None:
+    """Label 1, 2 and 5 of each decade of a logarithmic axis where it spans less than two, otherwise the decades.
+
+    Args:
+        axis: Its limits are final.
+    """
+    low, high = axis.get_view_interval()
+    subs = (1, 2, 5) if high < 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def context() -> AbstractContextManager[None]:

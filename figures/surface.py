@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, MaxNLocator
 
 from figures.reading import Array, Run
 from figures.style import DOUBLE_COLUMN, SINGLE_COLUMN, SURFACE_COLORS, in_order, look
@@ -150,7 +150,7 @@ def figure_contours(runs: Sequence[Run]) -> Figure | None:
         filled = draw_contours(ax, plane, scale)
     axes[0, 0].set_ylabel("direction 2")
     bar = figure.colorbar(filled, ax=list(axes[0]), label=_loss_label(scale), aspect=14, pad=0.01)
-    _decade_ticks(bar, scale)
+    _round_ticks(bar, scale)
     return figure
 
 
@@ -178,7 +178,7 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     bar = figure.colorbar(
         mappable, cax=place, label=_loss_label(scale), extend="max" if scale.is_clipped else "neither"
     )
-    _decade_ticks(bar, scale)
+    _round_ticks(bar, scale)
     return figure
 
 
@@ -187,12 +187,15 @@ def _ends(axis: Array) -> list[float]:
 
 
 def _loss_label(scale: Scale) -> str:
-    return f"loss (cut at {scale.top:.2g})" if scale.is_clipped else "loss"
+    return f"loss (cut at {scale.top:.3g})" if scale.is_clipped else "loss"
 
 
-def _decade_ticks(bar: Any, scale: Scale) -> None:
+def _round_ticks(bar: Any, scale: Scale) -> None:
     if isinstance(scale.norm, LogNorm):
         bar.locator = LogLocator()
         bar.formatter = LogFormatterSciNotation()
-        bar.minorticks_off()
-        bar.update_ticks()
+    else:
+        ticks = MaxNLocator(5).tick_values(scale.bottom, scale.top)
+        bar.locator = FixedLocator([tick for tick in ticks if scale.bottom <= tick <= scale.top])
+    bar.minorticks_off()
+    bar.update_ticks()

@@ -172,10 +172,11 @@ def _letters() -> Iterator[str]:
 def _effect(effect: float, low: float, high: float, unit: str) -> str:
     if math.isnan(effect):
         return "none"
-    sign = "+.1f" if unit in {"%", "percentage points"} else "+.2f"
+    digits = 1 if unit in {"%", "percentage points"} else 2
+    effect, low, high = (round(value, digits) + 0.0 for value in (effect, low, high))  # + 0.0: no -0.0
     unit = UNITS.get(unit, unit)
-    interval = "" if math.isnan(low) else f" [{low:{sign}}, {high:{sign}}]"
-    return f"{effect:{sign}}{f' {unit}' if unit else ''}{interval}"
+    interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{effect:+.{digits}f}{f' {unit}' if unit else ''}{interval}"
 
 
 def _content(found: Measurement) -> tuple[str, str]:
