@@ -1,10 +1,11 @@
 """Training with GCSAM and its neighbors: one configuration, one directory, one loop for all methods."""
 
 from gcsam.training.config import DATA_NAMES, METHODS, MODELS, OPTIMIZERS, TrainConfig
-from gcsam.training.data import Batches, Split, Splits, load_data
+from gcsam.training.data import load_data
 from gcsam.training.loop import TrainingDiverged, train
 from gcsam.training.models import build_model
 from gcsam.training.run import TrainRun, load_run
+from gcsam.training.splits import Batches, Split, Splits
 
 __all__ = [
     "DATA_NAMES",

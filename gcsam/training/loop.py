@@ -23,12 +23,13 @@ from torch import Tensor, nn
 
 from gcsam.training.checkpoint import CHECKPOINT, SELECTED, load_file, save_file, trajectory_file
 from gcsam.training.config import TrainConfig, resolve_device
-from gcsam.training.data import Splits, load_data
+from gcsam.training.data import load_data
 from gcsam.training.evaluation import evaluate
 from gcsam.training.history import History, ascent_ratios, centralized_layers
 from gcsam.training.models import build_model
 from gcsam.training.optimizers import build_optimizer, learning_rate, set_learning_rate
 from gcsam.training.run import TrainRun, load_run, run_of
+from gcsam.training.splits import Splits
 
 __all__ = ["TrainingDiverged", "initial_model", "lowest_selectable", "train"]
 

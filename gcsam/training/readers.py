@@ -18,10 +18,10 @@ import numpy as np
 from gcsam.training.folders import read_folder
 from gcsam.training.functions import call_with_accepted, find_function
 from gcsam.training.images import Images, checked
+from gcsam.training.splits import Splits
 
 if TYPE_CHECKING:
     from gcsam.training.config import TrainConfig
-    from gcsam.training.data import Splits
 
 __all__ = ["Images", "read", "read_cifar10", "read_digits", "read_folder", "read_function", "read_npz"]
 
@@ -140,8 +140,6 @@ def read_function(name: str) -> dict[str, Images] | Splits:
     Raises:
         ValueError: It cannot be imported, fails, or returns something else.
     """
-    from gcsam.training.data import Splits  # data imports this module
-
     found = call_with_accepted(find_function(name, "data"), {}, f"data {name!r}")
     if isinstance(found, Splits):
         return found

@@ -17,8 +17,9 @@ from torch import nn
 
 from gcsam.training.checkpoint import CHECKPOINT, SELECTED, load_file
 from gcsam.training.config import TrainConfig, resolve_device
-from gcsam.training.data import Splits, load_data
+from gcsam.training.data import load_data
 from gcsam.training.models import build_model
+from gcsam.training.splits import Splits
 
 __all__ = ["TrainRun", "load_run"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gcsam.training import METHODS, TrainConfig, TrainingDiverged, load_data, load_run, train
 from gcsam.training.checkpoint import load_file, trajectory_file
-from gcsam.training.data import Split
 from gcsam.training.loop import initial_model, lowest_selectable
+from gcsam.training.splits import Split
 from tests.gcsam.training.small import NETS, small
 
 
