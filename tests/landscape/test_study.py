@@ -216,8 +216,9 @@ def test_stopped_by_ctrl_c_it_goes_on_where_it_was(study: tuple[Path, str], tmp_
     folder = tmp_path / "study"
     command = [sys.executable, "-m", "landscape", *STUDY, "--output", str(folder), "--workers", "2"]
     interrupt(command, lambda: (folder / "study.json").is_file())
-    interrupt(command, lambda: bool(list(folder.glob("runs/*/checkpoint.pt"))))
-    interrupt(command, lambda: bool(list(folder.glob("runs/*/run.h5"))))
+    for name in ("checkpoint.pt", "run.h5"):
+        before = len(list(folder.glob(f"runs/*/{name}")))  # a signal before python has started would be another test
+        interrupt(command, lambda name=name, before=before: len(list(folder.glob(f"runs/*/{name}"))) > before)
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     for name in NAMES:
