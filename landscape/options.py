@@ -64,7 +64,7 @@ class Given:
 
 Runs = Annotated[
     Optional[list[Path]],  # noqa: UP045  # typer 0.12 does not read `list | None`
-    typer.Argument(metavar="[RUN_DIR]...", help="Folders that [b]landscape train[/b] wrote.", show_default=False),
+    typer.Argument(metavar="RUN_DIR", help="Folders that [b]landscape train[/b] wrote.", show_default=False),
 ]
 OwnModel = Annotated[
     str, typer.Option("--model", help="Builds the network, package.module:function.", rich_help_panel=OWN)

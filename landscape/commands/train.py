@@ -87,7 +87,8 @@ def train(
 
     Example:  [bold]landscape train --data cifar10 --root DIR --model resnet20 --method gcsam --output runs/one[/bold]
 
-    The weights of the best epoch on the validation split are kept; the test split is looked at once, at the end.
+    Kept are the weights of the latest epoch within one standard error of the best on the validation split; the test
+    split is looked at once, at the end.
     """
     from gcsam.training import TrainConfig
     from landscape.progress import display
