@@ -1,7 +1,7 @@
 """GCSAM: sharpness-aware minimization with gradient centralization, and the training that uses it."""
 
-from gcsam.batchnorm import hold_running_statistics
+from gcsam.batchnorm import hold_statistics
 from gcsam.centralize import centralize
 from gcsam.optimizer import GCSAM
 
-__all__ = ["GCSAM", "centralize", "hold_running_statistics"]
+__all__ = ["GCSAM", "centralize", "hold_statistics"]

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 
 from torch import nn
 
-__all__ = ["hold_running_statistics"]
+__all__ = ["hold_statistics"]
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @contextmanager
-def hold_running_statistics(model: nn.Module) -> Iterator[None]:
+def hold_statistics(model: nn.Module) -> Iterator[None]:
     """Let batch norm normalize as ever inside the block, and give back its statistics as they were before it.
 
     Covers every module with buffers named `running_mean`, `running_var` and `num_batches_tracked`: batch norm of any
@@ -36,7 +36,7 @@ def hold_running_statistics(model: nn.Module) -> Iterator[None]:
     Example:
         >>> import torch
         >>> model = torch.nn.BatchNorm1d(1)
-        >>> with hold_running_statistics(model):
+        >>> with hold_statistics(model):
         ...     _ = model(torch.tensor([[1.0], [3.0]]))
         >>> model.running_mean, model.num_batches_tracked
         (tensor([0.]), tensor(0))

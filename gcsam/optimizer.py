@@ -20,7 +20,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from gcsam.ascent import norm_of
-from gcsam.batchnorm import hold_running_statistics
+from gcsam.batchnorm import hold_statistics
 from gcsam.gradients import gradients_of, run_pass
 from gcsam.options import with_module_dims
 from gcsam.perturbation import Perturbation
@@ -140,7 +140,7 @@ class GCSAM(Wrapper):
 
         `step(closure)` then also holds the running statistics of batch norm during the second pass, so that they
         advance once a step, from the pass at w. In a hand-written loop put the second forward pass into
-        `with hold_running_statistics(model):`.
+        `with hold_statistics(model):`.
 
         Args:
             model: Its parameters are optimized, frozen ones included, so that they can be thawed later.
@@ -160,7 +160,8 @@ class GCSAM(Wrapper):
         """Take one step: both passes, then the base optimizer.
 
         Args:
-            closure: Runs forward and backward and returns the loss. It is called twice, with gradients enabled;
+            closure: Runs forward and backward and returns the loss. None after `ascend()` and a second backward pass
+                means `descend()`, for trainers that know `step()` only. It is called twice, with gradients enabled;
                 gradients are cleared before each call. All rho 0: called once, like the base optimizer's. A first
                 gradient that is not finite: once too. For gradient accumulation it runs all micro-batches.
             scaler: The GradScaler whose `scale(loss).backward()` the closure calls. Gradients are unscaled here, once
@@ -174,7 +175,7 @@ class GCSAM(Wrapper):
             RuntimeError: No closure; no gradient after a pass; `ascend()` without `descend()` before. If the closure
                 raises in the second pass, w is put back first.
         """
-        if closure is _second_half:
+        if closure is None and self._perturbation.is_active:
             return self._finish(scaler)
         if closure is None:
             raise RuntimeError(
@@ -188,7 +189,7 @@ class GCSAM(Wrapper):
             self._move(scaler)
             if self._perturbation.is_finite:
                 try:
-                    with nullcontext() if self._model is None else hold_running_statistics(self._model):
+                    with nullcontext() if self._model is None else hold_statistics(self._model):
                         run_pass(closure, self)
                 except BaseException:
                     self.restore()
@@ -235,7 +236,7 @@ class GCSAM(Wrapper):
                 "descend() without ascend(): the weights are not perturbed. Call backward, ascend(), backward, "
                 "descend(); or give step() a closure"
             )
-        self.step(_second_half, scaler=scaler)
+        self.step(scaler=scaler)
         if zero_grad:
             self.zero_grad()
 
@@ -294,7 +295,3 @@ class GCSAM(Wrapper):
         self.num_skipped += not is_finite
         for group in self.param_groups:
             group["gcsam_steps"] += 1
-
-
-def _second_half() -> None:
-    """Stand for the second half of a step where `step` expects a closure, so that its hooks and counters see it."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gcsam import GCSAM, hold_running_statistics
+from gcsam import GCSAM, hold_statistics
 
 X = torch.randn(8, 2, 4, generator=torch.Generator().manual_seed(3))
 Y = torch.arange(8) % 3
@@ -66,7 +66,7 @@ def test_a_hand_written_loop_holds_them_with_the_context():
     optimizer = GCSAM.from_model(model, torch.optim.SGD, rho=0.5, lr=0.0)
     backward_of(model)()
     optimizer.ascend(zero_grad=True)
-    with hold_running_statistics(model):
+    with hold_statistics(model):
         loss = F.cross_entropy(model(X), Y)
     loss.backward()  # after the block: the statistics must not count as modified
     optimizer.descend()
@@ -78,7 +78,7 @@ def test_the_gradient_inside_is_that_of_batch_statistics():
     """Fails if layers are put into eval mode instead."""
     model = network()
     expected = torch.autograd.grad(F.cross_entropy(model(X), Y), list(model.parameters()))
-    with hold_running_statistics(model):
+    with hold_statistics(model):
         got = torch.autograd.grad(F.cross_entropy(model(X), Y), list(model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
@@ -88,9 +88,9 @@ def test_blocks_nest(momentum):
     """Fails if the inner block hands out what it should still hold, or leaves a momentum changed."""
     model = network(momentum)
     saved = buffers(model)
-    with hold_running_statistics(model):
+    with hold_statistics(model):
         model(X)
-        with hold_running_statistics(model):
+        with hold_statistics(model):
             model(X)
         model(X)
     assert equal(model, saved)
@@ -104,7 +104,7 @@ def test_an_exception_leaves_them_as_before():
     saved = buffers(model)
 
     def interrupted():
-        with hold_running_statistics(model):
+        with hold_statistics(model):
             model(X)
             raise KeyboardInterrupt
 
@@ -135,7 +135,7 @@ def test_statistics_that_became_nan_inside_come_back():
     """Fails if they are held by a momentum of 0: 0 * NaN is NaN."""
     model = network()
     saved = buffers(model)
-    with hold_running_statistics(model):
+    with hold_statistics(model):
         model(X * float("inf"))
     assert equal(model, saved)
 
@@ -156,7 +156,7 @@ def test_addresses_modes_and_other_buffers_are_left_alone():
 
     model = nn.Sequential(Custom(), nn.BatchNorm1d(2, track_running_stats=False), nn.BatchNorm1d(2).eval())
     addresses = [buffer.data_ptr() for buffer in model.buffers()]
-    with hold_running_statistics(model):
+    with hold_statistics(model):
         model(X)
         assert [module.training for module in model] == [True, True, False]
     assert [buffer.data_ptr() for buffer in model.buffers()] == addresses

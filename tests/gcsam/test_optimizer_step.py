@@ -111,7 +111,7 @@ def test_clipping_between_the_halves_clips_what_the_base_optimizer_sees():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("names", [("ascend", "descend"), ("first_step", "second_step")])
+@pytest.mark.parametrize("names", [("ascend", "descend"), ("first_step", "second_step"), ("ascend", "step")])
 def test_the_two_halves_by_hand_equal_step(names):
     model, other = network(), network()
     optimizer = GCSAM.from_model(model, torch.optim.AdamW, rho=0.1)
@@ -121,9 +121,19 @@ def test_the_two_halves_by_hand_equal_step(names):
         backward_of(other)()
         getattr(by_hand, names[0])(zero_grad=True)
         backward_of(other)()
-        getattr(by_hand, names[1])(zero_grad=True)
+        getattr(by_hand, names[1])()
+        by_hand.zero_grad()
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_descend_clears_the_gradients_where_asked():
+    model = network()
+    optimizer = GCSAM.from_model(model, torch.optim.SGD, lr=0.1)
+    backward_of(model)()
+    optimizer.ascend()
+    optimizer.descend(zero_grad=True)
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 # --- rho = 0 ---------------------------------------------------------------------------------------------------------
