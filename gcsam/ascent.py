@@ -1,43 +1,50 @@
 """The arithmetic of the ascent: tensors in, w + epsilon in place, no optimizer in sight.
 
-With T the scale of adaptive SAM (1 without it) and P the centralization, the direction is d = P(T g) and
+With T the scale of adaptive SAM (1 without it) and P the projection of the rows, the direction is d = P(T g) and
 epsilon = scale * T d. The parameter itself is the scratch space for d, so that a step needs one copy of the weights
-and no more. Proved right by a slow twin written from the formulas (`tests/gcsam/reference.py`).
+and no more. Proved right by a slow twin written from the formulas (`tests/oracles/gcsam_twin.py`).
 Cost: reads the gradient twice and writes each weight three times. On a CPU one tensor is carried through
 all operations while it is in the cache; on an accelerator many tensors go through one operation at a time.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Norms", "Piece", "norm_of", "perturb", "write_directions"]
+from gcsam.rows import Removed, Rows, project
+from gcsam.shards import Processes, holders, local, whole_norms
+
+__all__ = ["Norms", "Piece", "keep_if", "norm_of", "perturb", "write_directions"]
 
 _CHUNK_ELEMENTS = 2**24  # bounds the temporary memory on an accelerator to 64 MiB of float32, our choice
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number to an integer of that size
 _STRETCH = 256  # numbers added in a row; 64 takes half as long again, 1024 has ten times the error
 
 
 class Piece(NamedTuple):
-    """One parameter on its way up.
+    """One parameter, or the part of it that is here, on its way up.
 
     Attributes:
+        owner: The parameter as the model has it, sharded or not.
         parameter: w at first, d after `write_directions`, w + epsilon after `perturb`.
         gradient: g, only read.
         saved: A copy of w.
-        dims: Axes that P averages over; () for none.
+        rows: Of which P removes a direction; None where P leaves the tensor alone.
         eta: T = |w| + eta; None for T = 1.
+        holders: The processes that hold the other parts.
     """
 
+    owner: Tensor
     parameter: Tensor
     gradient: Tensor
     saved: Tensor
-    dims: tuple[int, ...]
+    rows: Rows | None
     eta: float | None
+    holders: Processes = ()
 
 
 class Norms(NamedTuple):
@@ -65,17 +72,18 @@ def write_directions(pieces: Sequence[Piece]) -> Norms:
     Returns:
         Norms in at least float32, on the first parameter's device; nothing waits for that device.
     """
-    parameters: list[Tensor] = []
+    done: list[Piece] = []
     direction: list[Tensor] = []
     gradient: list[Tensor] = []
     for chunk in _chunks(pieces):
-        removed = _center(chunk)
+        removed = _project(chunk)
         for piece, norm in zip(chunk, _norms([piece.parameter for piece in chunk]), strict=True):
-            parameters.append(piece.parameter)
+            done.append(piece)
             direction.append(norm)
             # Pythagoras: P is orthogonal, so the gradient need not be read again, and nothing cancels
-            gradient.append(torch.hypot(norm, removed[id(piece)]) if piece.dims else norm)
-    return Norms(parameters, _stack(direction), _stack(gradient))
+            gradient.append(torch.hypot(norm, removed[id(piece)]) if piece.rows else norm)
+    norms = whole_norms(torch.stack([_stack(direction), _stack(gradient)]), [piece.holders for piece in done])
+    return Norms([piece.owner for piece in done], norms[0], norms[1])
 
 
 def perturb(pieces: Sequence[Piece], scale: Tensor) -> None:
@@ -98,13 +106,31 @@ def perturb(pieces: Sequence[Piece], scale: Tensor) -> None:
             torch._foreach_add_(parameters, [piece.saved for piece in chunk])
 
 
-def norm_of(tensors: Iterable[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all tensors together, 0-d, in at least float32; nothing waits for a device."""
-    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+def norm_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all tensors together, 0-d, in at least float32; nothing waits for a device.
+
+    Args:
+        tensors: At least one; of sharded ones all parts count.
+    """
+    alike: dict[tuple[torch.device, torch.dtype, Processes], list[Tensor]] = {}
     for tensor in tensors:
-        alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    norms = _stack([norm for group in alike.values() for norm in _norms(group)])
-    return norms.square().sum().sqrt()
+        alike.setdefault((tensor.device, tensor.dtype, holders(tensor)), []).append(local(tensor))
+    norms = _stack([_stack(_norms(group)).square().sum().sqrt() for group in alike.values()])
+    return whole_norms(norms, [processes for _, _, processes in alike]).square().sum().sqrt()
+
+
+def keep_if(is_kept: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Set every number to zero where a condition is false, and change no bit where it is true; nothing waits.
+
+    Args:
+        is_kept: 0-d, boolean, on any device.
+        tensors: Changed in place. They may hold NaN, which times zero is NaN: so their bits are multiplied.
+    """
+    for size, bits in _BITS.items():
+        alike = [tensor.view(bits) for tensor in tensors if tensor.element_size() == size]
+        for device in {tensor.device for tensor in alike}:
+            here = [tensor for tensor in alike if tensor.device == device]
+            torch._foreach_mul_(here, is_kept.to(device, bits))
 
 
 def _norms(tensors: list[Tensor]) -> list[Tensor]:
@@ -130,7 +156,7 @@ def _norm_on_cpu(tensor: Tensor) -> Tensor:
     return torch.cat([stretches, flat[whole:]]).square().sum().sqrt()
 
 
-def _center(chunk: list[Piece]) -> dict[int, Tensor]:
+def _project(chunk: list[Piece]) -> dict[int, Tensor]:
     """Turn w into P(T g) and return the norm of what P removed, by the id of its piece."""
     eta = chunk[0].eta
     if eta is not None:
@@ -138,17 +164,17 @@ def _center(chunk: list[Piece]) -> dict[int, Tensor]:
         torch._foreach_abs_(parameters)
         torch._foreach_add_(parameters, eta)
         torch._foreach_mul_(parameters, [piece.gradient for piece in chunk])
-    sources = [piece.gradient if eta is None else piece.parameter for piece in chunk]
-    means = []
-    for piece, source in zip(chunk, sources, strict=True):
-        if piece.dims:
-            means.append(source.mean(piece.dims, keepdim=True))
-            torch.sub(source, means[-1], out=piece.parameter)
-        elif eta is None:
-            piece.parameter.copy_(source)
-    rows = [piece for piece in chunk if piece.dims]
-    repeats = [math.prod(piece.parameter.shape[axis] for axis in piece.dims) for piece in rows]
-    return {id(piece): norm * math.sqrt(times) for piece, norm, times in zip(rows, _norms(means), repeats, strict=True)}
+    elif unprojected := [piece for piece in chunk if piece.rows is None]:
+        torch._foreach_copy_([piece.parameter for piece in unprojected], [piece.gradient for piece in unprojected])
+    removed: list[Removed] = []
+    projected: list[Piece] = []
+    for piece in chunk:
+        if piece.rows is not None:
+            projected.append(piece)
+            source = piece.gradient if eta is None else piece.parameter
+            removed.append(project(source, piece.rows, piece.parameter))
+    norms = _norms([part.tensor for part in removed])
+    return {id(piece): norm * part.factor for piece, part, norm in zip(projected, removed, norms, strict=True)}
 
 
 def _scales(weights: list[Tensor], eta: float) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The projection P of gradient centralization and its axis rules: pure functions of tensors.
+"""The projection P of gradient centralization, its random control, and its axis rules: pure functions of tensors.
 
 P subtracts from each row its mean; a row is the fan-in of one output: all weights that feed one unit. It is an
 orthogonal projection, P = P^T = P^2 (Yong et al., ECCV 2020, arXiv 2004.01461). What is a row depends on the kind of
@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-__all__ = ["centralize", "module_dims", "row_dims", "tensor_dims"]
+__all__ = ["centralize", "module_dims", "random_directions", "remove_component", "row_dims", "tensor_dims"]
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _FAN_IN_MODULES = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
@@ -46,6 +47,43 @@ def centralize(gradient: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """
     dims = tensor_dims(gradient.shape) if dims is None else tuple(dims)
     return gradient - gradient.mean(dim=dims, keepdim=True) if dims else gradient
+
+
+def random_directions(shape: Sequence[int], dims: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draw one unit vector for each row: the directions that a random projection of the rank of P removes.
+
+    P removes from each row its component along (1, ..., 1). Removing the component along a random direction instead,
+    another one in each row, takes as many dimensions away at the same places. It is the control of P: what P does
+    beyond it is owed to the direction (1, ..., 1), the rest to being a projection.
+
+    Args:
+        shape: Of the weight.
+        dims: Axes that make up one row; at least one.
+        generator: Drawn from on the CPU in float64, so that a seed means the same on every device.
+
+    Returns:
+        A tensor of that shape, float64 on the CPU: Gaussian, then normalized row by row, so uniform on the sphere.
+    """
+    directions = torch.randn(tuple(shape), dtype=torch.float64, generator=generator)
+    return directions / directions.square().sum(tuple(dims), keepdim=True).sqrt()
+
+
+def remove_component(gradient: Tensor, directions: Tensor, dims: Sequence[int]) -> Tensor:
+    """Subtract from each row of a gradient its component along the unit vector of that row.
+
+    Args:
+        gradient: [..., *shape]; leading axes are samples.
+        directions: [*shape], from `random_directions`.
+        dims: Axes of the gradient that make up one row.
+
+    Returns:
+        The projected gradient; the one given is not written to.
+
+    Example:
+        >>> remove_component(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.6, 0.8]]), (1,))
+        tensor([[-0.3200,  0.2400]])
+    """
+    return gradient - (gradient * directions).sum(tuple(dims), keepdim=True) * directions
 
 
 def tensor_dims(shape: Sequence[int]) -> tuple[int, ...]:

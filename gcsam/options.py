@@ -17,10 +17,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gcsam.centralize import module_dims, tensor_dims
+from gcsam.processes import PERTURBATIONS
 
-__all__ = ["RADII", "axes_of", "check_base", "check_group", "check_rho", "with_module_dims"]
+__all__ = [
+    "PROJECTIONS",
+    "RADII",
+    "axes_of",
+    "check_base",
+    "check_group",
+    "check_perturbation",
+    "check_rho",
+    "with_module_dims",
+]
 
 RADII = ("exact", "published")
+PROJECTIONS = ("mean", "random")
 _FLAGS = ("adaptive", "centralize_ascent", "centralize_descent")
 
 
@@ -96,9 +107,32 @@ def check_group(group: Mapping[str, Any]) -> None:
         raise ValueError(
             f"radius must be 'exact' (||epsilon|| = rho) or 'published' (rho * ||Pg|| / ||g||), got {group['radius']!r}"
         )
+    if group["projection"] not in PROJECTIONS:
+        raise ValueError(
+            f"projection must be 'mean' (centralization) or 'random' (its control), got {group['projection']!r}"
+        )
+    seed = group["projection_seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"projection_seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     for flag in _FLAGS:
         if not isinstance(group[flag], bool):
             raise ValueError(f"{flag} must be True or False, got {group[flag]!r}")
+
+
+def check_perturbation(perturbation: Any) -> None:
+    """Refuse an unknown way for several processes to climb.
+
+    Args:
+        perturbation: As given by the user.
+
+    Raises:
+        ValueError: Unknown.
+    """
+    if perturbation not in PERTURBATIONS:
+        raise ValueError(
+            "perturbation must be 'global' (one epsilon, that of the joint batch) or 'local' (each process its own), "
+            f"got {perturbation!r}"
+        )
 
 
 def axes_of(group: Mapping[str, Any]) -> list[tuple[int, ...]]:

@@ -1,22 +1,21 @@
 """Weights moved to w + epsilon, and put back bit for bit.
 
-The copy of w is the one large thing GCSAM keeps. It is a copy and not a subtraction, because (w + epsilon) - epsilon
-is not w in floating point; and it is copied back in place, because averages, tied weights and captured graphs rely on
-the address of a parameter. Proved right by bitwise comparison (`tests/gcsam/test_perturbation.py`).
-Cost: one copy of the weights in memory, kept between steps, because fresh memory costs a CPU six times the copying.
+They come back from a copy and not by subtraction, because (w + epsilon) - epsilon is not w in floating point; and the
+copy is copied back in place, because averages, tied weights and captured graphs rely on the address of a parameter.
+Proved right by bitwise comparison (`tests/gcsam/test_perturbation.py`). Cost: that of `gcsam.ascent`, and two copies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gcsam.ascent import Norms, Piece, perturb, write_directions
-from gcsam.options import axes_of
+from gcsam.ascent import Norms, Piece, keep_if, perturb, write_directions
+from gcsam.shards import holders, local
+from gcsam.workspace import Workspace
 
 __all__ = ["Perturbation"]
 
@@ -25,31 +24,40 @@ class Perturbation:
     """Move the parameters of some groups by epsilon, and restore them.
 
     Attributes:
-        is_active: Between `begin` or `move` and `restore`.
-        is_finite: False once a gradient was found not to be, until `restore`.
+        is_active: Between `move` and `restore`.
+        is_finite: 0-d, boolean: whether the norm of the gradient is; None before `move`, and where nobody looked.
         norms: Of the last move; None before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self.is_active = False
-        self.is_finite = True
+        self.is_finite: Tensor | None = None
         self.norms: Norms | None = None
+        self._workspace = workspace
         self._moved: list[Piece] = []
-        self._buffers: dict[Tensor, Tensor] = {}
 
     @torch.no_grad()
-    def move(self, groups: Sequence[Mapping[str, Any]], *, check_finite: bool) -> None:
+    def move(
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        *,
+        check_finite: bool,
+        may_wait: bool,
+        agree: Callable[[Tensor], Tensor],
+    ) -> None:
         """Add epsilon to every parameter that has a gradient; where every rho is 0, to none.
 
         Args:
             groups: Parameter groups with the options of GCSAM.
-            check_finite: Leave the weights alone where the norm of the gradient is not finite. Waits for the device.
+            check_finite: Leave the weights at w where the norm of the gradient is not finite.
+            may_wait: Whether to read that from the device; otherwise epsilon is made zero without reading it.
+            agree: Turns `is_finite` of this process into that of all.
         """
         self.is_active = True
         if all(group["rho"] == 0 for group in groups):
             return
         try:
-            pieces = [list(self._pieces(group)) for group in groups]
+            pieces = [list(self._pieces(group, rows)) for group, rows in zip(groups, self._rows(groups), strict=True)]
             together = [piece for members in pieces for piece in members]
             # all copies come first, so that an interruption at any later moment can be undone
             torch._foreach_copy_([piece.saved for piece in together], [piece.parameter for piece in together])
@@ -59,10 +67,13 @@ class Perturbation:
                 "exact": torch.linalg.vector_norm(self.norms.direction),
                 "published": torch.linalg.vector_norm(self.norms.gradient),
             }
-            if check_finite and not radius_norm["published"].isfinite():
-                self.restore()
-                self.is_active, self.is_finite = True, False
-                return
+            if check_finite:
+                self.is_finite = agree(radius_norm["published"].isfinite())
+                if not may_wait:
+                    keep_if(self.is_finite, [piece.parameter for piece in together])
+                elif not self.is_finite:
+                    self._copy_back()
+                    return
             for group, members in zip(groups, pieces, strict=True):
                 norm = radius_norm[group["radius"]]
                 perturb(members, torch.where(norm > 0, group["rho"] / norm, 0.0))
@@ -85,47 +96,28 @@ class Perturbation:
     @torch.no_grad()
     def restore(self) -> None:
         """Put back every weight that was moved, whatever happened in between."""
+        self._copy_back()
+        self.is_active, self.is_finite = False, None
+
+    def _copy_back(self) -> None:
         if self._moved:
             torch._foreach_copy_([piece.parameter for piece in self._moved], [piece.saved for piece in self._moved])
-        self._moved, self.is_active, self.is_finite = [], False, True
+        self._moved = []
 
-    @contextmanager
-    def centralized_gradients(self, groups: Iterable[Mapping[str, Any]]) -> Iterator[None]:
-        """Put P(gradient) in the place of each `.grad`, in the memory that held the copy of w.
+    def _rows(self, groups: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
+        if any(group["centralize_ascent"] for group in groups):
+            return self._workspace.rows(groups)
+        return iter([[None] * len(group["params"]) for group in groups])
 
-        Args:
-            groups: Those with `centralize_descent` are concerned.
-
-        Yields:
-            Nothing; afterwards each `.grad` is the tensor it was, unchanged.
-        """
-        replaced = []
-        try:
-            for group in groups:
-                for parameter, dims in zip(group["params"], axes_of(group), strict=True):
-                    gradient = parameter.grad
-                    if group["centralize_descent"] and dims and gradient is not None:
-                        replaced.append((parameter, gradient))
-                        mean = gradient.mean(dims, keepdim=True)
-                        parameter.grad = torch.sub(gradient, mean, out=self._buffer(parameter))
-            yield
-        finally:
-            for parameter, gradient in replaced:
-                parameter.grad = gradient
-
-    def _pieces(self, group: Mapping[str, Any]) -> Iterator[Piece]:
-        for parameter, dims in zip(group["params"], axes_of(group), strict=True):
+    def _pieces(self, group: Mapping[str, Any], rows: Sequence[Any]) -> Iterator[Piece]:
+        for parameter, members in zip(group["params"], rows, strict=True):
             if parameter.grad is not None:
-                eta = group["eta"] if group["adaptive"] and parameter.ndim > 1 else None
-                axes = dims if group["centralize_ascent"] else ()
-                yield Piece(parameter, parameter.grad, self._buffer(parameter), axes, eta)
-
-    def _buffer(self, parameter: Tensor) -> Tensor:
-        buffer = self._buffers.get(parameter)
-        if buffer is None or _form(buffer) != _form(parameter):  # the model was moved or cast since
-            buffer = self._buffers[parameter] = torch.empty_like(parameter)
-        return buffer
-
-
-def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype, torch.device]:
-    return tensor.shape, tensor.dtype, tensor.device
+                yield Piece(
+                    parameter,
+                    local(parameter),
+                    local(parameter.grad, parameter),
+                    self._workspace.buffer(parameter),
+                    members if group["centralize_ascent"] else None,
+                    group["eta"] if group["adaptive"] and parameter.ndim > 1 else None,
+                    holders(parameter),
+                )

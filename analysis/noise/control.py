@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gcsam.centralize import random_directions
+
 
 def control_directions(
     shapes: Mapping[str, Sequence[int]], dims: Mapping[str, Sequence[int]], seed: int
@@ -30,27 +32,4 @@ def control_directions(
         Parameter name to a tensor of its shape, in float64 on the CPU, only where P acts.
     """
     generator = torch.Generator().manual_seed(seed)
-    directions = {}
-    for name, shape in shapes.items():
-        if dims[name]:
-            direction = torch.randn(tuple(shape), dtype=torch.float64, generator=generator)
-            directions[name] = direction / direction.square().sum(tuple(dims[name]), keepdim=True).sqrt()
-    return directions
-
-
-def remove_component(gradient: Tensor, direction: Tensor, dims: Sequence[int]) -> Tensor:
-    """Subtract from each row of a gradient its component along the unit vector of that row.
-
-    Args:
-        gradient: [..., *shape]; leading axes are samples.
-        direction: [*shape], from `control_directions`.
-        dims: Axes of the gradient that make up one row.
-
-    Returns:
-        The projected gradient; the one given is not written to.
-
-    Example:
-        >>> remove_component(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.6, 0.8]]), (1,))
-        tensor([[-0.3200,  0.2400]])
-    """
-    return gradient - (gradient * direction).sum(tuple(dims), keepdim=True) * direction
+    return {name: random_directions(shape, dims[name], generator) for name, shape in shapes.items() if dims[name]}

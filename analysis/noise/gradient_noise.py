@@ -21,11 +21,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
-from analysis.noise.control import control_directions, remove_component
+from analysis.noise.control import control_directions
 from analysis.noise.moments import Estimates, Moments
 from analysis.noise.per_sample import MeanGradient, PerSampleGradients, mean_gradient
 from analysis.objective import Objective
-from gcsam.centralize import centralize
+from gcsam.centralize import centralize, remove_component
 
 MCCANDLISH = "McCandlish et al. (2018), arXiv 1812.06162"
 JACKKNIFE = "jackknife over samples, second-order part corrected"

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from gcsam import GCSAM, ascent
-from tests.gcsam import reference
+from gcsam.rows import Rows
 from tests.gcsam.small import backward_of, network
+from tests.oracles import gcsam_twin
 
 
 @pytest.mark.parametrize("chunk", [1, 20, 2**24])
@@ -46,12 +47,17 @@ def test_many_at_a_time_equals_one_by_one(monkeypatch, switches, chunk):
     assert ratios == pytest.approx(other_ratios, rel=1e-5)
 
 
+def piece_of(weight, rows=None, eta=None):
+    """Return the piece of a weight whose gradient is the weight itself."""
+    return ascent.Piece(weight, weight, weight.clone(), weight.clone(), rows, eta)
+
+
 @pytest.mark.parametrize("chunk", [1, 20, 2**24])
 def test_every_piece_is_in_one_chunk_of_its_own_kind(monkeypatch, chunk):
     monkeypatch.setattr(ascent, "_is_one_by_one", lambda _: False)
     monkeypatch.setattr(ascent, "_CHUNK_ELEMENTS", chunk)
     pieces = [
-        ascent.Piece(torch.ones(size, dtype=dtype), torch.ones(size), torch.ones(size), (), eta)
+        piece_of(torch.ones(size, dtype=dtype), eta=eta)
         for size in (3, 30)
         for dtype in (torch.float32, torch.float64)
         for eta in (None, 0.1)
@@ -69,14 +75,14 @@ def test_the_norm_of_many_float32_numbers_is_right(fill):
     """Fails with torch's own norm on a CPU: off by 4e-4 for constant entries."""
     tensors = [0.1 * fill(1_000_000), fill(3)]
     # a pairwise sum of n terms is off by log2(n) roundings of 6e-8 at most, the root halves it
-    assert float(ascent.norm_of(tensors)) == pytest.approx(reference.norm(tensors), rel=6e-8 * 21)
+    assert float(ascent.norm_of(tensors)) == pytest.approx(gcsam_twin.norm(tensors), rel=6e-8 * 21)
 
 
 def test_the_norm_spans_dtypes_and_does_not_overflow_in_half_precision():
     tensors = [torch.full((4,), 6e4, dtype=torch.float16), torch.ones(2, dtype=torch.float64)]
     result = ascent.norm_of(tensors)
     assert result.dtype == torch.float64
-    assert float(result) == pytest.approx(reference.norm(tensors), rel=1e-6)
+    assert float(result) == pytest.approx(gcsam_twin.norm(tensors), rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
@@ -101,7 +107,7 @@ def test_channels_last_weights_keep_their_layout_and_their_step():
 def test_directions_and_moves_are_plain_functions_of_tensors():
     """One row by hand: w = [3, 0], g = w, P g = [1.5, -1.5]."""
     weight = torch.tensor([[3.0, 0.0]])
-    piece = ascent.Piece(weight, weight.clone(), weight.clone(), (1,), None)
+    piece = piece_of(weight, rows=Rows((1,), length=2))
     norms = ascent.write_directions([piece])
     assert torch.equal(weight, torch.tensor([[1.5, -1.5]]))
     assert float(norms.direction) == pytest.approx(math.sqrt(4.5))

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from gcsam.centralize import centralize, module_dims, row_dims, tensor_dims
-from tests.gcsam.reference import project
+from tests.oracles.gcsam_twin import project
 
 SHAPES = [(3, 4), (2, 3, 2, 2), (5, 7, 3), (4, 1, 3, 3), (6, 5, 1, 1)]
 

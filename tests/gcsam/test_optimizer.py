@@ -1,7 +1,7 @@
 """One step of GCSAM against the slow twin, and epsilon against its definition.
 
-The twin shares no code with the package (`reference.py`); the laws below it (length of epsilon, restored weights,
-invariances) do not need it. Neither sees an accelerator; the grouped path that runs there is in `test_ascent.py`.
+The twin shares no code with the package (`tests/oracles/gcsam_twin.py`); the laws below it (length of epsilon, restored
+weights, invariances) do not need it. Neither sees an accelerator; the path that runs there is in `test_ascent.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import nn
 
 from gcsam import GCSAM
 from gcsam.centralize import module_dims
-from tests.gcsam import reference
 from tests.gcsam.small import backward_of, epsilon, network
+from tests.oracles import gcsam_twin
 
 
 def axes_and_scales(model, eta=0.01):
@@ -49,7 +49,7 @@ def test_twenty_steps_equal_the_twin_in_parameters_and_state(base, switches):
     axes = list(module_dims(twin).values())
     for _ in range(20):
         optimizer.step(backward_of(model))
-        reference.step(
+        gcsam_twin.step(
             list(twin.parameters()), backward_of(twin), base_optimizer, axes, [0.1] * len(axes), eta=0.05, **switches
         )
     # Adam divides by sqrt(v), which lifts rounding (2e-16) in small gradients (1e-5) by 1e5: 1e-10 leaves a margin
@@ -95,7 +95,7 @@ def test_exact_radius_is_the_length_of_epsilon(rho):
     """Fails if the norm is taken before centralizing, or per tensor or group."""
     model = network()
     optimizer = GCSAM.from_model(model, torch.optim.SGD, rho=rho, lr=0.1)
-    assert reference.norm(epsilon(optimizer, model)) == pytest.approx(rho, rel=1e-9)
+    assert gcsam_twin.norm(epsilon(optimizer, model)) == pytest.approx(rho, rel=1e-9)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.01, 0.5])
@@ -105,7 +105,7 @@ def test_adaptive_radius_is_the_length_in_the_scaled_coordinates(eta):
     optimizer = GCSAM.from_model(model, torch.optim.SGD, rho=0.5, adaptive=True, eta=eta, lr=0.1)
     _, scales = axes_and_scales(model, eta)
     scaled = [e / t for e, t in zip(epsilon(optimizer, model), scales, strict=True)]
-    assert reference.norm(scaled) == pytest.approx(0.5, rel=1e-9)
+    assert gcsam_twin.norm(scaled) == pytest.approx(0.5, rel=1e-9)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -119,12 +119,12 @@ def test_published_radius_is_q_times_rho(adaptive):
     axes, scales = axes_and_scales(model)
     scales = scales if adaptive else [torch.ones_like(t) for t in scales]
     gradients = [t * p.grad / 2 for t, p in zip(scales, model.parameters(), strict=True)]  # two backward calls added
-    q = reference.norm([reference.project(g, a) for g, a in zip(gradients, axes, strict=True)])
-    q /= reference.norm(gradients)
+    q = gcsam_twin.norm([gcsam_twin.project(g, a) for g, a in zip(gradients, axes, strict=True)])
+    q /= gcsam_twin.norm(gradients)
     assert 0.1 < q < 0.999
     assert published.ascent_ratio() == pytest.approx(q, rel=1e-9)
     lengths = [e / t for e, t in zip(short, scales, strict=True)]
-    assert reference.norm(lengths) == pytest.approx(q * 0.2, rel=1e-9)
+    assert gcsam_twin.norm(lengths) == pytest.approx(q * 0.2, rel=1e-9)
     exact = GCSAM.from_model(model, torch.optim.SGD, rho=q * 0.2, **options)
     for got, expected in zip(epsilon(exact, model), short, strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
@@ -137,7 +137,7 @@ def test_the_radius_holds_in_float32_for_a_large_weight():
     weight.grad = 1 + torch.rand(1000, 2000, generator=torch.Generator().manual_seed(0))
     optimizer.ascend()
     # 2e6 float32 entries, each rounded by at most 6e-8 of itself, so is their norm; the same again for the scale
-    assert reference.norm([weight.detach()]) == pytest.approx(0.05, rel=1e-6)
+    assert gcsam_twin.norm([weight.detach()]) == pytest.approx(0.05, rel=1e-6)
 
 
 def test_adaptive_centralization_is_invariant_to_a_rescaling_of_single_weights():
@@ -194,5 +194,5 @@ def test_the_ascent_ratio_is_known_for_each_parameter():
     backward_of(model)()
     ratios = optimizer.ascent_ratios()
     for parameter, axes in zip(model.parameters(), module_dims(model).values(), strict=True):
-        expected = reference.norm([reference.project(parameter.grad, axes)]) / reference.norm([parameter.grad])
+        expected = gcsam_twin.norm([gcsam_twin.project(parameter.grad, axes)]) / gcsam_twin.norm([parameter.grad])
         assert ratios[parameter] == pytest.approx(expected, rel=1e-9)

@@ -44,18 +44,37 @@ def by_hand(optimizer, closure, scaler):
     optimizer.descend(scaler=scaler)
 
 
+def by_scaler(optimizer, closure, scaler):
+    """Let the scaler call `step()`, as trainers do."""
+    optimizer.zero_grad()
+    closure()
+    optimizer.ascend(zero_grad=True, scaler=scaler)
+    closure()
+    scaler.step(optimizer)
+
+
 def by_hand_unscaled(optimizer, closure, scaler):
     """Unscale by hand, for example in order to clip."""
     optimizer.zero_grad()
     closure()
-    scaler.unscale_(optimizer)
+    scaler.unscale_(optimizer.base_optimizer)
     optimizer.ascend(zero_grad=True)
     closure()
-    scaler.unscale_(optimizer.base_optimizer)
+    scaler.unscale_(optimizer)
     optimizer.descend()
 
 
-WAYS = [by_step, by_hand, by_hand_unscaled]
+def by_scaler_unscaled(optimizer, closure, scaler):
+    optimizer.zero_grad()
+    closure()
+    scaler.unscale_(optimizer.base_optimizer)
+    optimizer.ascend(zero_grad=True)
+    closure()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+
+
+WAYS = [by_step, by_hand, by_scaler, by_hand_unscaled, by_scaler_unscaled]
 
 
 @pytest.mark.parametrize("take", WAYS)
@@ -105,8 +124,8 @@ def test_a_scaler_that_is_switched_off_changes_nothing(take):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
 
 
-def test_the_scaler_cannot_take_the_step_itself():
-    """It would take the second gradient as already unscaled; the message says how to do it."""
+def test_the_scaler_cannot_take_both_halves():
+    """It has one gradient only; the message says how to do it."""
     model = network(torch.float32)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     optimizer = GCSAM.from_model(model, torch.optim.SGD, lr=0.1)

@@ -8,8 +8,8 @@ from torch import nn
 
 from gcsam import GCSAM
 from gcsam.centralize import module_dims, tensor_dims
-from tests.gcsam import reference
 from tests.gcsam.small import backward_of, epsilon, network
+from tests.oracles import gcsam_twin
 
 SGD = torch.optim.SGD
 
@@ -37,8 +37,8 @@ def test_groups_have_their_own_options_and_share_one_norm():
     for i in range(3, 6):
         scales[i] = parameters[i].detach().abs() + 0.5 if parameters[i].ndim > 1 else scales[i]
     scaled = [t * p.grad for t, p in zip(scales, parameters, strict=True)]
-    directions = [reference.project(g, a) for g, a in zip(scaled[:6], axes[:6], strict=True)] + scaled[6:]
-    exact, published = reference.norm(directions), reference.norm(scaled)
+    directions = [gcsam_twin.project(g, a) for g, a in zip(scaled[:6], axes[:6], strict=True)] + scaled[6:]
+    exact, published = gcsam_twin.norm(directions), gcsam_twin.norm(scaled)
     assert published > 1.01 * exact
     factors = [0.3 / published] * 2 + [0.2 / exact] + [0.1 / exact] * 3 + [0.0] * (len(parameters) - 6)
     for got, factor, t, d in zip(moved, factors, scales, directions, strict=True):
@@ -58,7 +58,7 @@ def test_rho_of_a_group_may_be_edited_at_any_step():
     optimizer = GCSAM.from_model(model, SGD, lr=0.1)
     for rho in (0.05, 0.4, 0.01):
         optimizer.param_groups[0]["rho"] = rho
-        assert reference.norm(epsilon(optimizer, model)) == pytest.approx(rho)
+        assert gcsam_twin.norm(epsilon(optimizer, model)) == pytest.approx(rho)
 
 
 def test_rho_may_be_a_function_of_the_number_of_steps():
@@ -78,7 +78,7 @@ def test_a_function_for_rho_is_asked_at_every_ascent_by_hand_too():
     model = network()
     optimizer = GCSAM.from_model(model, SGD, rho=lambda step: 0.1 + 0.2 * step, lr=0.1)
     for rho in (0.1, 0.3):
-        assert reference.norm(epsilon(optimizer, model)) == pytest.approx(rho)
+        assert gcsam_twin.norm(epsilon(optimizer, model)) == pytest.approx(rho)
         optimizer.step(backward_of(model))
 
 
@@ -203,7 +203,7 @@ def test_frozen_unused_tied_scalar_and_empty_parameters(adaptive):
     optimizer = GCSAM.from_model(model, torch.optim.Adam, rho=0.2, adaptive=adaptive, centralize_descent=True, lr=0.1)
     moved = epsilon(optimizer, model, backward_of(model, x, y))
     scales = [p.detach().abs() + 0.01 if adaptive and p.ndim > 1 else torch.ones_like(p) for p in model.parameters()]
-    assert reference.norm([e / t for e, t in zip(moved, scales, strict=True)]) == pytest.approx(0.2)
+    assert gcsam_twin.norm([e / t for e, t in zip(moved, scales, strict=True)]) == pytest.approx(0.2)
     optimizer.step(backward_of(model, x, y))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"first.weight", "first.bias", "second.weight", "scale"}
@@ -218,4 +218,4 @@ def test_half_precision_weights_take_their_norm_in_float32(dtype):
     optimizer = GCSAM([weight], SGD, rho=0.05, centralize_ascent=False, lr=0.1)
     optimizer.ascend()
     # every entry is rounded to the dtype, but independently: the norm is off by far less than one rounding
-    assert reference.norm([weight.detach()]) == pytest.approx(0.05, rel=torch.finfo(dtype).eps / 4)
+    assert gcsam_twin.norm([weight.detach()]) == pytest.approx(0.05, rel=torch.finfo(dtype).eps / 4)

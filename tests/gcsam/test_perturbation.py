@@ -92,13 +92,13 @@ def closure_with(model, value, at_pass):
 @pytest.mark.parametrize("at_pass", [1, 2])
 @pytest.mark.parametrize("switches", [{}, {"adaptive": True}, {"radius": "published", "centralize_descent": True}])
 def test_a_gradient_that_is_not_finite_skips_the_step(value, at_pass, switches):
-    """Fails if NaN reaches the weights or the base optimizer's state, or the second pass runs on a bad first one."""
+    """Fails if NaN reaches the weights, in either pass, or the base optimizer's state."""
     model = network()
     optimizer = GCSAM.from_model(model, torch.optim.Adam, **switches)
     saved = weights(model)
     closure, calls = closure_with(model, value, at_pass)
     optimizer.step(closure)
-    assert len(calls) == at_pass
+    assert len(calls) == 2
     assert equal(model, saved)
     assert not optimizer.state
     assert optimizer.num_skipped == 1

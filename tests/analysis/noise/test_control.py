@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analysis.noise.control import control_directions, remove_component
+from analysis.noise.control import control_directions
+from gcsam.centralize import remove_component
 
 SHAPES = {"conv": (6, 2, 3, 3), "bias": (6,), "linear": (4, 5), "embedding": (7, 3)}
 DIMS = {"conv": (1, 2, 3), "bias": (), "linear": (1,), "embedding": (1,)}

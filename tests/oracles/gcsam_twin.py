@@ -1,8 +1,8 @@
 """The slow twin of GCSAM: the formulas of the papers, one tensor and one line at a time, nothing shared with `gcsam`.
 
-P is applied as the matrix I - 11^T/n to every row, norms are sums of squares in float64, and the step is taken by the
-base optimizer's plain loop (foreach=False). Blind to a mistake in the formulas themselves, which the closed forms and
-invariances of the other tests cover.
+P is applied as the matrix I - uu^T to every row, u = 1/sqrt(n) or a given unit vector, norms are sums of squares in
+float64, and the step is taken by the base optimizer's plain loop (foreach=False). Blind to a mistake in the formulas
+themselves, which the closed forms and invariances of the other tests cover.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import torch
 from torch import Tensor, nn
 
 
-def project(tensor: Tensor, axes: Sequence[int]) -> Tensor:
-    """Multiply every row, the elements along `axes`, by I - 11^T/n."""
+def project(tensor: Tensor, axes: Sequence[int], units: Tensor | None = None) -> Tensor:
+    """Multiply every row, the elements along `axes`, by I - uu^T; u is the same row of `units`, or 1/sqrt(n)."""
     if not axes:
         return tensor
     others = [axis for axis in range(tensor.ndim) if axis not in axes]
     front = tensor.permute(*others, *axes)
     rows = front.reshape(-1, math.prod(tensor.shape[axis] for axis in axes))
     n = rows.shape[1]
-    centered = rows @ (torch.eye(n, dtype=rows.dtype) - torch.full((n, n), 1 / n, dtype=rows.dtype))
+    u = torch.full_like(rows, n**-0.5) if units is None else units.permute(*others, *axes).reshape(-1, n).to(rows)
+    matrices = torch.eye(n, dtype=rows.dtype) - u[:, :, None] * u[:, None, :]
+    kept = (matrices @ rows[:, :, None])[:, :, 0]
     inverse = [[*others, *axes].index(axis) for axis in range(tensor.ndim)]
-    return centered.reshape(front.shape).permute(*inverse)
+    return kept.reshape(front.shape).permute(*inverse)
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
@@ -42,11 +44,13 @@ def epsilon_of(
     adaptive: bool = False,
     eta: float = 0.01,
     radius: str = "exact",
+    units: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor]:
     """Return epsilon for every tensor, by the formulas in the docstring of GCSAM."""
     scales = [w.abs() + eta if adaptive and w.ndim >= 2 else torch.ones_like(w) for w in weights]
     scaled = [t * g for t, g in zip(scales, gradients, strict=True)]
-    directions = [project(g, a) for g, a in zip(scaled, axes, strict=True)]
+    units = [None] * len(axes) if units is None else units
+    directions = [project(g, a, u) for g, a, u in zip(scaled, axes, units, strict=True)]
     length = norm(directions) if radius == "exact" else norm(scaled)
     if length == 0:
         return [torch.zeros_like(w) for w in weights]
@@ -62,20 +66,21 @@ def step(
     *,
     centralize_ascent: bool = True,
     centralize_descent: bool = False,
+    units: Sequence[Tensor | None] | None = None,
     **options: Any,
 ) -> None:
     """Take one step of GCSAM with any base optimizer of the same parameters."""
     weights = [parameter.detach().clone() for parameter in parameters]
     gradients = _gradients(parameters, backward)
     ascent_axes = axes if centralize_ascent else [()] * len(axes)
-    for parameter, w, epsilon in zip(
-        parameters, weights, epsilon_of(weights, gradients, ascent_axes, rhos, **options), strict=True
-    ):
+    units = [None] * len(axes) if units is None else units
+    moves = epsilon_of(weights, gradients, ascent_axes, rhos, units=units, **options)
+    for parameter, w, epsilon in zip(parameters, weights, moves, strict=True):
         parameter.data = w + epsilon
     gradients = _gradients(parameters, backward)
-    for parameter, w, gradient, a in zip(parameters, weights, gradients, axes, strict=True):
+    for parameter, w, gradient, a, u in zip(parameters, weights, gradients, axes, units, strict=True):
         parameter.data = w
-        parameter.grad = project(gradient, a).contiguous() if centralize_descent else gradient
+        parameter.grad = project(gradient, a, u).contiguous() if centralize_descent else gradient
     base.step()
 
 

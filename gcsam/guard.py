@@ -1,0 +1,58 @@
+"""The base optimizer's step, unless a gradient is not finite.
+
+Where reading a number from the device costs nothing (a CPU) or is done anyway (under a GradScaler), the step is left
+out. Elsewhere nothing waits for the device: a base optimizer with fused=True leaves the step out by itself, because it
+is told what a GradScaler would tell it; any other steps with a gradient of zero, so that no state is spoilt, but its
+momentum and its weight decay go on for that step.
+Right when a bad gradient leaves weights and state as each case says (`tests/gcsam/test_guard.py`).
+Cost: one reading of the gradients for their norm, in the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gcsam.ascent import keep_if
+from gcsam.shards import local
+
+__all__ = ["step_if"]
+
+
+def step_if(
+    is_finite: Tensor,
+    base: Optimizer,
+    gradients: Sequence[Tensor],
+    *,
+    may_wait: bool,
+    prepared: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Let the base optimizer step if the gradients are finite.
+
+    Args:
+        is_finite: 0-d, boolean, on the device.
+        base: The base optimizer.
+        gradients: All it will see.
+        may_wait: Whether `is_finite` may be read.
+        prepared: The step runs in this context, entered when gradients have their final values.
+    """
+    if may_wait:
+        if is_finite:
+            with prepared():
+                base.step()
+    elif getattr(base, "_step_supports_amp_scaling", False):
+        with prepared():
+            # the two attributes a GradScaler sets on an optimizer that skips on the device (torch.optim.Adam, fused)
+            base.grad_scale, base.found_inf = None, (~is_finite).to(torch.float32)  # type: ignore[attr-defined]
+            try:
+                base.step()
+            finally:
+                del base.grad_scale, base.found_inf  # type: ignore[attr-defined]
+    else:
+        keep_if(is_finite, [local(gradient) for gradient in gradients])
+        with prepared():
+            base.step()
