@@ -20,7 +20,12 @@ from torch.optim import Optimizer
 from gcsam.ascent import keep_if
 from gcsam.shards import local
 
-__all__ = ["step_if"]
+__all__ = ["may_wait_for", "step_if"]
+
+
+def may_wait_for(device: torch.device) -> bool:
+    """Return whether reading a number from a device costs nothing."""
+    return device.type == "cpu"
 
 
 def step_if(

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from gcsam.ascent import norm_of
 from gcsam.batchnorm import hold_statistics
 from gcsam.gradients import asks_for_state, gradients_of, run_pass, unscale
-from gcsam.guard import step_if
+from gcsam.guard import may_wait_for, step_if
 from gcsam.perturbation import Perturbation
 from gcsam.processes import check_local, first_pass, on_all, share_overflow
 from gcsam.workspace import Workspace
@@ -193,7 +193,7 @@ class TwoPass(Wrapper):
         self._perturbation.move(
             self.param_groups,
             check_finite=self.skip_nonfinite,
-            may_wait=scaler is not None or gradients[0].device.type == "cpu",
+            may_wait=scaler is not None or may_wait_for(gradients[0].device),
             agree=partial(on_all, model=self._model) if is_local else lambda flag: flag,
         )
 
@@ -209,7 +209,7 @@ class TwoPass(Wrapper):
         if self.skip_nonfinite:
             is_finite = norm_of(gradients).isfinite()
             is_finite = is_finite if was_finite is None else is_finite & was_finite.to(is_finite.device)
-            may_wait = is_scaled or gradients[0].device.type == "cpu"
+            may_wait = is_scaled or may_wait_for(gradients[0].device)
             step_if(is_finite, self.base_optimizer, gradients, may_wait=may_wait, prepared=prepared)
             if self._skipped is None:
                 self._skipped = torch.zeros((), dtype=torch.int64, device=is_finite.device)

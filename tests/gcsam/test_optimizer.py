@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gcsam import GCSAM
-from gcsam.centralize import module_dims
+from gcsam.centralize import module_dims, random_directions
 from tests.gcsam.small import backward_of, epsilon, network
 from tests.oracles import gcsam_twin
 
@@ -32,26 +32,38 @@ BASES = {
     "adam": (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     "adamw": (torch.optim.AdamW, {"lr": 0.01, "amsgrad": True}),
 }
+SEED = 7
 SWITCHES = [
     dict(zip(("adaptive", "centralize_ascent", "centralize_descent", "radius"), values, strict=True))
     for values in itertools.product((False, True), (False, True), (False, True), ("exact", "published"))
 ]
 
 
+def units_of(model, axes):
+    """Return the unit vectors of the random projection, by its rule."""
+    seeds = [SEED * 1_000_003 + place for place in range(len(axes))]
+    return [
+        random_directions(parameter.shape, a, torch.Generator().manual_seed(seed)) if a else None
+        for parameter, a, seed in zip(model.parameters(), axes, seeds, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("projection", ["mean", "random"])
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(map(str, switches.values())))
-def test_twenty_steps_equal_the_twin_in_parameters_and_state(base, switches):
+def test_twenty_steps_equal_the_twin_in_parameters_and_state(base, switches, projection):
     """Fails if any switch, the projection, the norm or the order of the two passes is wrong."""
     base_class, arguments = BASES[base]
     model, twin = network(), network()
-    optimizer = GCSAM.from_model(model, base_class, rho=0.1, eta=0.05, **switches, **arguments)
+    options = {"rho": 0.1, "eta": 0.05, "projection": projection, "projection_seed": SEED, **switches}
+    optimizer = GCSAM.from_model(model, base_class, **options, **arguments)
     base_optimizer = base_class(twin.parameters(), foreach=False, **arguments)
     axes = list(module_dims(twin).values())
+    units = units_of(twin, axes) if projection == "random" else None
+    rhos, parameters = [0.1] * len(axes), list(twin.parameters())
     for _ in range(20):
         optimizer.step(backward_of(model))
-        gcsam_twin.step(
-            list(twin.parameters()), backward_of(twin), base_optimizer, axes, [0.1] * len(axes), eta=0.05, **switches
-        )
+        gcsam_twin.step(parameters, backward_of(twin), base_optimizer, axes, rhos, eta=0.05, units=units, **switches)
     # Adam divides by sqrt(v), which lifts rounding (2e-16) in small gradients (1e-5) by 1e5: 1e-10 leaves a margin
     for got, expected in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
@@ -79,6 +91,8 @@ def test_every_switch_changes_the_result():
         after_three_steps(centralize_ascent=False),
         after_three_steps(centralize_descent=True),
         after_three_steps(radius="published"),
+        after_three_steps(projection="random"),
+        after_three_steps(projection="random", projection_seed=1),
         after_three_steps(adaptive=True, eta=0.2),
         adaptive,
     ]
