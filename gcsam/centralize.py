@@ -233,4 +233,4 @@ def _is_table(module: nn.Module, own_name: str, parameter: Tensor) -> bool:
 
 def _centered(shape: Sequence[int], axes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the axes, or () where P must leave the tensor alone."""
-    return axes if len(shape) >= 2 and math.prod(shape[axis] for axis in axes) > 1 else ()
+    return axes if len(shape) >= 2 and math.prod([shape[axis] for axis in axes]) > 1 else ()

@@ -11,7 +11,6 @@ Cost: one reading of the gradients for their norm, in the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -34,7 +33,7 @@ def step_if(
     gradients: Sequence[Tensor],
     *,
     may_wait: bool,
-    prepared: Callable[[], AbstractContextManager[None]],
+    step: Callable[[], None],
 ) -> None:
     """Let the base optimizer step if the gradients are finite.
 
@@ -43,21 +42,18 @@ def step_if(
         base: The base optimizer.
         gradients: All it will see.
         may_wait: Whether `is_finite` may be read.
-        prepared: The step runs in this context, entered when gradients have their final values.
+        step: Calls its step.
     """
     if may_wait:
         if is_finite:
-            with prepared():
-                base.step()
+            step()
     elif getattr(base, "_step_supports_amp_scaling", False):
-        with prepared():
-            # the two attributes a GradScaler sets on an optimizer that skips on the device (torch.optim.Adam, fused)
-            base.grad_scale, base.found_inf = None, (~is_finite).to(torch.float32)  # type: ignore[attr-defined]
-            try:
-                base.step()
-            finally:
-                del base.grad_scale, base.found_inf  # type: ignore[attr-defined]
+        # the two attributes a GradScaler sets on an optimizer that skips on the device (torch.optim.Adam, fused)
+        base.grad_scale, base.found_inf = None, (~is_finite).to(torch.float32)  # type: ignore[attr-defined]
+        try:
+            step()
+        finally:
+            del base.grad_scale, base.found_inf  # type: ignore[attr-defined]
     else:
         keep_if(is_finite, [local(gradient) for gradient in gradients])
-        with prepared():
-            base.step()
+        step()

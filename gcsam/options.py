@@ -190,7 +190,7 @@ def _axes(parameter: Tensor, dims: Any) -> tuple[int, ...]:
             f"centralize_dims must be different axes from 0 to {parameter.ndim - 1} for a parameter of shape "
             f"{tuple(parameter.shape)}, got {dims!r}; where the shapes in a group differ, give a list of tuples"
         )
-    return axes if math.prod(parameter.shape[axis] for axis in axes) > 1 else ()
+    return axes if math.prod([parameter.shape[axis] for axis in axes]) > 1 else ()
 
 
 def _is_nonnegative(value: Any) -> bool:

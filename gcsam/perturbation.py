@@ -52,34 +52,33 @@ class Perturbation:
             check_finite: Leave the weights at w where the norm of the gradient is not finite.
             may_wait: Whether to read that from the device; otherwise epsilon is made zero without reading it.
             agree: Turns `is_finite` of this process into that of all.
+
+        Side effects: if anything is raised on the way, the caller must `restore()`. It is not done here, because a
+        block that catches it would keep `torch.compile` from reading `is_finite` in the middle.
         """
         self.is_active = True
         if all(group["rho"] == 0 for group in groups):
             return
-        try:
-            pieces = [list(self._pieces(group, rows)) for group, rows in zip(groups, self._rows(groups), strict=True)]
-            together = [piece for members in pieces for piece in members]
-            # all copies come first, so that an interruption at any later moment can be undone
-            torch._foreach_copy_([piece.saved for piece in together], [piece.parameter for piece in together])
-            self._moved = together
-            self.norms = write_directions(together)
-            radius_norm = {
-                "exact": torch.linalg.vector_norm(self.norms.direction),
-                "published": torch.linalg.vector_norm(self.norms.gradient),
-            }
-            if check_finite:
-                self.is_finite = agree(radius_norm["published"].isfinite())
-                if not may_wait:
-                    keep_if(self.is_finite, [piece.parameter for piece in together])
-                elif not self.is_finite:
-                    self._copy_back()
-                    return
-            for group, members in zip(groups, pieces, strict=True):
-                norm = radius_norm[group["radius"]]
-                perturb(members, torch.where(norm > 0, group["rho"] / norm, 0.0))
-        except BaseException:
-            self.restore()
-            raise
+        pieces = [list(self._pieces(group, rows)) for group, rows in zip(groups, self._rows(groups), strict=True)]
+        together = [piece for members in pieces for piece in members]
+        # all copies come first, so that an interruption at any later moment can be undone
+        torch._foreach_copy_([piece.saved for piece in together], [piece.parameter for piece in together])
+        self._moved = together
+        self.norms = write_directions(together)
+        radius_norm = {
+            "exact": torch.linalg.vector_norm(self.norms.direction),
+            "published": torch.linalg.vector_norm(self.norms.gradient),
+        }
+        if check_finite:
+            self.is_finite = agree(radius_norm["published"].isfinite())
+            if not may_wait:
+                keep_if(self.is_finite, [piece.parameter for piece in together])
+            elif not self.is_finite:
+                self._copy_back()
+                return
+        for group, members in zip(groups, pieces, strict=True):
+            norm = radius_norm[group["radius"]]
+            perturb(members, torch.where(norm > 0, group["rho"] / norm, 0.0))
 
     def refuse_active(self, call: str) -> None:
         """Raise RuntimeError where the weights are perturbed.

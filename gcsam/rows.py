@@ -58,7 +58,7 @@ def project(source: Tensor, rows: Rows, out: Tensor) -> Removed:
             mean = sum_over(source.sum(rows.axes, keepdim=True), rows.cut) / rows.length
         else:
             mean = source.mean(rows.axes, keepdim=True)
-        here = math.prod(source.shape[axis] for axis in rows.axes)
+        here = math.prod([source.shape[axis] for axis in rows.axes])
         torch.sub(source, mean, out=out)
         return Removed(mean, math.sqrt(here))
     component = sum_over((source * rows.directions).sum(rows.axes, keepdim=True), rows.cut)

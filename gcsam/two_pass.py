@@ -190,12 +190,16 @@ class TwoPass(Wrapper):
             scaler.unscale_(self.base_optimizer)  # a key of its own: a scaler unscales once per optimizer and update
             if is_local:
                 share_overflow(scaler, self.base_optimizer, self._model)
-        self._perturbation.move(
-            self.param_groups,
-            check_finite=self.skip_nonfinite,
-            may_wait=scaler is not None or may_wait_for(gradients[0].device),
-            agree=partial(on_all, model=self._model) if is_local else lambda flag: flag,
-        )
+        try:
+            self._perturbation.move(
+                self.param_groups,
+                check_finite=self.skip_nonfinite,
+                may_wait=scaler is not None or may_wait_for(gradients[0].device),
+                agree=partial(on_all, model=self._model) if is_local else lambda flag: flag,
+            )
+        except BaseException:
+            self.restore()
+            raise
 
     @torch.no_grad()
     def _finish(self, scaler: GradScaler | None) -> None:
@@ -205,17 +209,25 @@ class TwoPass(Wrapper):
         if not gradients:
             raise RuntimeError("descend() needs gradients, and no parameter has one; call backward() after ascend()")
         is_scaled = unscale(self, scaler, gradients)
-        prepared = partial(self._workspace.projected_gradients, self.param_groups)
         if self.skip_nonfinite:
             is_finite = norm_of(gradients).isfinite()
             is_finite = is_finite if was_finite is None else is_finite & was_finite.to(is_finite.device)
             may_wait = is_scaled or may_wait_for(gradients[0].device)
-            step_if(is_finite, self.base_optimizer, gradients, may_wait=may_wait, prepared=prepared)
+            step_if(is_finite, self.base_optimizer, gradients, may_wait=may_wait, step=self._base_step)
             if self._skipped is None:
                 self._skipped = torch.zeros((), dtype=torch.int64, device=is_finite.device)
             self._skipped += ~is_finite
         else:
-            with prepared():
-                self.base_optimizer.step()
+            self._base_step()
         for group in self.param_groups:
             group["gcsam_steps"] += 1
+
+    def _base_step(self) -> None:
+        replaced: list[tuple[Tensor, Tensor | None]] = []
+        try:
+            if any(group["centralize_descent"] for group in self.param_groups):
+                self._workspace.project_gradients(self.param_groups, replaced)
+            self.base_optimizer.step()
+        finally:
+            for parameter, gradient in replaced:
+                parameter.grad = gradient

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,34 +64,26 @@ class Workspace:
                 place += 1
             yield found
 
-    @contextmanager
-    def projected_gradients(self, groups: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    def project_gradients(
+        self, groups: Sequence[Mapping[str, Any]], replaced: list[tuple[Tensor, Tensor | None]]
+    ) -> None:
         """Put P(gradient) in the place of each `.grad`, in the room for the copy of w.
 
         Args:
             groups: Those with `centralize_descent` are concerned.
-
-        Yields:
-            Nothing; afterwards each `.grad` is the tensor it was, unchanged.
+            replaced: Gets each parameter and its own gradient, unchanged, before that is replaced.
         """
-        replaced = []
-        try:
-            if any(group["centralize_descent"] for group in groups):
-                for group, members in zip(groups, self.rows(groups), strict=True):
-                    for parameter, rows in zip(group["params"], members, strict=True):
-                        gradient = parameter.grad
-                        if group["centralize_descent"] and rows is not None and gradient is not None:
-                            replaced.append((parameter, gradient))
-                            buffer = self.buffer(parameter)
-                            project(local(gradient, parameter), rows, buffer)
-                            parameter.grad = as_shard(buffer, parameter)
-            yield
-        finally:
-            for parameter, gradient in replaced:
-                parameter.grad = gradient
+        for group, members in zip(groups, self.rows(groups), strict=True):
+            for parameter, rows in zip(group["params"], members, strict=True):
+                gradient = parameter.grad
+                if group["centralize_descent"] and rows is not None and gradient is not None:
+                    buffer = self.buffer(parameter)
+                    project(local(gradient, parameter), rows, buffer)
+                    replaced.append((parameter, gradient))
+                    parameter.grad = as_shard(buffer, parameter)
 
     def _rows(self, parameter: Tensor, axes: tuple[int, ...], group: Mapping[str, Any], place: int) -> Rows:
-        length = math.prod(parameter.shape[axis] for axis in axes)
+        length = math.prod([parameter.shape[axis] for axis in axes])
         directions = None
         if group["projection"] == "random":
             directions = self._directions_of(parameter, axes, group["projection_seed"] * _SEEDS_APART + place)
