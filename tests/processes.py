@@ -26,5 +26,6 @@ def _run(rank: int, work: Callable[[int], Any], folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     try:
         torch.save(work(rank), Path(folder) / f"{rank}.pt")
+        torch.distributed.barrier()  # a process that leaves while another works may bring it down
     finally:
         torch.distributed.destroy_process_group()
