@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.store import Measurement, Variable, create, list_measurements, provenance, sha256_file, write
-from gcsam.training import Split, Splits, TrainConfig, TrainRun, load_data, train
+from gcsam.training import Split, Splits, TrainConfig, TrainRun, is_first_process, load_data, train
 from gcsam.training.config import resolve_device
 from landscape.measuring import check_checkpoint
 from landscape.progress import Display
@@ -30,6 +30,7 @@ HISTORY: dict[str, tuple[tuple[str, ...], str, str]] = {
     "validation_loss": (("epoch",), "loss", "after the epoch"),
     "validation_accuracy": (("epoch",), "1", "after the epoch, as a fraction"),
     "learning_rate": (("epoch",), "1", "of the epoch's first step"),
+    "gradient_norm": (("epoch",), "loss/weight", "||g|| of the epoch's batches, root mean square"),
     "seconds": (("epoch",), "s", "wall-clock time of the epoch's steps"),
     "gradient_evaluations": (("epoch",), "1", "batch gradients since the start"),
     "ascent_ratio_total": (("epoch",), "1", "||Pg|| / ||g|| of the epoch's first batch"),
@@ -48,14 +49,14 @@ SUMMARY: dict[str, Text] = {
     "seconds": ("s", "wall-clock time of all steps"),
     "step_seconds_median": ("s", "wall-clock time of a step"),
     "num_parameters": ("1", "trained numbers"),
-    "method": ("", "sgd, gc, sam or gcsam"),
+    "method": ("", "sgd, gc, sam, gcsam or random"),
     "seed": ("1", "of initialization and data order"),
     "rho": ("weight", "radius of the ascent; 0 without one"),
 }
 
 
 def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[TrainRun, Splits]:
-    """Train, or go on, or do nothing where the run is finished; write its result file.
+    """Train, or go on, or do nothing where the run is finished; write its result file, in the first of all processes.
 
     Args:
         config: What to train.
@@ -82,7 +83,8 @@ def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[T
     else:
         with display.stage(TRAINING):
             run = train(config, directory, splits=splits, progress=progress)
-    write_training(run, splits, path)
+    if is_first_process():
+        write_training(run, splits, path)
     return run, splits
 
 

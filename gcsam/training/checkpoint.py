@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -60,11 +60,12 @@ def load_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def trajectory_file(directory: Path, epoch: int) -> Path:
-    """Return where the weights after an epoch are kept; epoch 0 is the initialization.
+def trajectory_file(directory: Path, kind: Literal["epoch", "step"], number: int) -> Path:
+    """Return where the weights after so many epochs or steps are kept; 0 is the initialization.
 
     Args:
         directory: Of the run.
-        epoch: Number of the epoch.
+        kind: Which of the two is counted.
+        number: Of those that are done.
     """
-    return directory / "trajectory" / f"epoch-{epoch:04d}.pt"
+    return directory / "trajectory" / (f"epoch-{number:04d}.pt" if kind == "epoch" else f"step-{number:07d}.pt")

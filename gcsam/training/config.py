@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -24,13 +25,15 @@ __all__ = ["DATA_NAMES", "METHODS", "MODELS", "OPTIMIZERS", "TrainConfig", "reso
 DATA_NAMES = ("digits", "cifar10")
 """Data sets known by name; beside them "npz:FILE", "folder:DIR" and "package.module:function"."""
 
-METHODS = MappingProxyType({
+METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "sgd": {"ascends": False, "centralize_ascent": False, "centralize_descent": False},
     "gc": {"ascends": False, "centralize_ascent": False, "centralize_descent": True},
     "sam": {"ascends": True, "centralize_ascent": False, "centralize_descent": False},
     "gcsam": {"ascends": True, "centralize_ascent": True, "centralize_descent": False},
+    "random": {"ascends": True, "centralize_ascent": True, "centralize_descent": False, "projection": "random"},
 })
-"""Method to switches of `gcsam.GCSAM`; without an ascent rho is 0. "sgd" means the base optimizer alone."""
+"""Method to switches of `gcsam.GCSAM`; without an ascent rho is 0. "sgd" means the base optimizer alone; "random" is
+the control of gcsam, with a random projection of the same rank, drawn from the run's seed."""
 
 # Those of torch.optim that take every network. Left out: LBFGS (needs a closure), SparseAdam, Muon (matrices only),
 # Adadelta (it has a rho of its own).
@@ -58,8 +61,16 @@ class TrainConfig(BaseModel):
         weight_decay: >= 0; acts in the base optimizer's step.
         epochs: Passes over the training split, >= 1.
         batch_size: Largest batch, >= 1. An epoch is cut into equal batches, so no small one is left at its end.
-        schedule: "cosine" lowers the learning rate to 0 over the run; "constant" keeps it.
-        seed: Of initialization, order of the data and dropout, >= 0. The splits do not depend on it.
+        schedule: "cosine" lowers the learning rate to 0 over the run; "onecycle" raises it first; "constant" keeps it
+            (`gcsam.training.schedules`).
+        label_noise: Share of the training labels replaced by other classes, in [0, 1); the same ones at every seed.
+        label_smoothing: Of the loss that is trained on, in [0, 1] (Szegedy et al., arXiv 1512.00567); the training loss
+            of the history is that loss, all others are plain cross entropies.
+        augment: "crop-flip" shifts and flips each training image at random, on its device. "none": as it is.
+        compile: Run the network through torch.compile while it trains.
+        perturbation: In several processes, "global" (one epsilon) or "local" (each process its own), as in
+            `gcsam.GCSAM`.
+        seed: Of initialization, order of the data, augmentation and dropout, >= 0. The splits do not depend on it.
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
         train_limit: Train on at most this many images, the first of a fixed shuffle. None: all.
         test_limit: The same for the validation and for the test split, each.
@@ -69,6 +80,7 @@ class TrainConfig(BaseModel):
             among near-equal ones, at various depths of training, and minima must be compared at equal depth.
             "last" keeps the last.
         trajectory_every: Keep the weights of every so many epochs, the initial ones included. 0: none.
+        trajectory_every_steps: The same for every so many steps, beside those.
 
     Raises:
         ValueError: One line: the field, what was given, what is allowed.
@@ -89,7 +101,12 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=5e-4, ge=0)
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    label_noise: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, le=1)
+    augment: Literal["none", "crop-flip"] = "none"
+    compile: bool = False
+    perturbation: Literal["global", "local"] = "global"
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     train_limit: int | None = Field(default=None, ge=1)
@@ -97,6 +114,7 @@ class TrainConfig(BaseModel):
     image_size: int | None = Field(default=None, ge=1)
     select: Literal["validation", "last"] = "validation"
     trajectory_every: int = Field(default=0, ge=0)
+    trajectory_every_steps: int = Field(default=0, ge=0)
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -153,7 +171,8 @@ class TrainConfig(BaseModel):
         """Return the arguments of `gcsam.GCSAM` after the class of the base optimizer."""
         switches = dict(METHODS[self.method])
         arguments: dict[str, Any] = {"rho": self.rho if switches.pop("ascends") else 0.0, **switches}
-        arguments |= {"adaptive": self.adaptive, "radius": self.radius, "lr": self.lr}
+        arguments |= {"adaptive": self.adaptive, "radius": self.radius, "perturbation": self.perturbation}
+        arguments |= {"projection_seed": self.seed % 2**32, "lr": self.lr}
         if self.momentum is not None:
             arguments["momentum"] = self.momentum
         if self.optimizer not in _WITHOUT_DECAY:

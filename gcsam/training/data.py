@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gcsam.training.config import TrainConfig, resolve_device
+from gcsam.training.label_noise import with_label_noise
 from gcsam.training.readers import Images, read
 from gcsam.training.splits import SPLIT_SEED, Split, Splits, limited
 
@@ -28,7 +29,7 @@ def load_data(config: TrainConfig, device: torch.device | str | None = None) -> 
     """Read the data of a configuration, carve the splits it lacks, and put them on a device.
 
     Args:
-        config: Its fields data, root, train_limit, test_limit, image_size and device count.
+        config: Its fields data, root, train_limit, test_limit, image_size, label_noise and device count.
         device: Instead of the configuration's.
 
     Returns:
@@ -40,6 +41,8 @@ def load_data(config: TrainConfig, device: torch.device | str | None = None) -> 
     found = read(config)
     target = resolve_device(config.device) if device is None else torch.device(device)
     splits = found if isinstance(found, Splits) else _assemble(found, config.data)
+    noisy = with_label_noise(splits.train.labels, config.label_noise, splits.num_classes)
+    splits = replace(splits, train=replace(splits.train, labels=noisy))
     if config.train_limit is None and config.test_limit is None:
         return splits.to(target)
     train = limited(splits.train, config.train_limit)

@@ -23,6 +23,7 @@ _EPOCH = {
     "validation_loss": torch.float64,
     "validation_accuracy": torch.float64,
     "learning_rate": torch.float64,
+    "gradient_norm": torch.float64,
     "seconds": torch.float64,
     "gradient_evaluations": torch.int64,
     "ascent_ratio_total": torch.float64,

@@ -33,10 +33,12 @@ class TrainRun:
         directory: Where its files are.
         history: One entry per finished epoch, the first after epoch 1: epoch; train_loss and train_accuracy (means
             over the epoch's batches, at the weights before each step); validation_loss and validation_accuracy;
-            learning_rate (of the epoch's first step); seconds (of its steps); gradient_evaluations (batch gradients
-            since the start); ascent_ratio_total, q = ||Pg|| / ||g|| of the epoch's first batch, and ascent_ratio
-            [epoch, layer], the same for each layer, NaN where g = 0. One entry per step: step_loss, step_seconds.
-            Losses are mean cross entropies in nats; accuracies are fractions.
+            learning_rate (of the epoch's first step); gradient_norm (root mean square of ||g|| over the epoch's
+            batches; where several processes perturb locally, of the first one's shares); seconds (of its steps);
+            gradient_evaluations (batch gradients since the start); ascent_ratio_total, q = ||Pg|| / ||g|| of the
+            epoch's first batch, and ascent_ratio [epoch, layer], the same for each layer, NaN where g = 0. One entry
+            per step: step_loss, step_seconds. Losses are mean cross entropies in nats (train_loss and step_loss with
+            the label smoothing asked for); accuracies are fractions.
         layers: Names of the weights that P acts on, in the order of ascent_ratio.
         summary: Empty until the run is finished. Of the selected weights: selected_epoch, and loss and accuracy as
             train_*, validation_*, test_*. Of the run: seconds, step_seconds_median, num_parameters, method, seed, rho

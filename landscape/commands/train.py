@@ -43,6 +43,12 @@ def train(
         Optional[int],  # noqa: UP045
         typer.Option("--image-size", min=1, help="Resize a folder's images to this side.", rich_help_panel=DATA),
     ] = None,
+    label_noise: Annotated[
+        float, typer.Option("--label-noise", help="Share of wrong training labels.", rich_help_panel=DATA)
+    ] = 0.0,
+    augment: Annotated[
+        str, typer.Option("--augment", help="none, or crop-flip: random crops and flips.", rich_help_panel=DATA)
+    ] = "none",
     model: Annotated[
         str,
         typer.Option(
@@ -51,7 +57,14 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = "cnn",
-    method: Annotated[str, typer.Option("--method", help="sgd, gc, sam or gcsam.", rich_help_panel=TRAINING)] = "gcsam",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="sgd, gc, sam, gcsam, or random: gcsam's control, a random projection.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "gcsam",
     rho: Annotated[float, typer.Option("--rho", help="Radius of the ascent.", rich_help_panel=TRAINING)] = 0.05,
     adaptive: Annotated[bool, typer.Option("--adaptive", help="Scale it as ASAM.", rich_help_panel=TRAINING)] = False,
     optimizer: Annotated[
@@ -69,8 +82,11 @@ def train(
         float, typer.Option("--weight-decay", help="In the step.", rich_help_panel=TRAINING)
     ] = 5e-4,
     schedule: Annotated[
-        str, typer.Option("--schedule", help="cosine or constant.", rich_help_panel=TRAINING)
+        str, typer.Option("--schedule", help="cosine, onecycle or constant.", rich_help_panel=TRAINING)
     ] = "cosine",
+    label_smoothing: Annotated[
+        float, typer.Option("--label-smoothing", help="In the training loss.", rich_help_panel=TRAINING)
+    ] = 0.0,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.", rich_help_panel=TRAINING)] = 30,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images.", rich_help_panel=TRAINING)] = 32,
     seed: Annotated[
@@ -80,6 +96,20 @@ def train(
         int,
         typer.Option("--trajectory-every", help="Keep the weights of every so many epochs.", rich_help_panel=TRAINING),
     ] = 0,
+    trajectory_every_steps: Annotated[
+        int, typer.Option("--trajectory-every-steps", help="The same in steps.", rich_help_panel=TRAINING)
+    ] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Run the network through torch.compile.", rich_help_panel=TRAINING)
+    ] = False,
+    perturbation: Annotated[
+        str,
+        typer.Option(
+            "--perturbation",
+            help="Under torchrun: global, one epsilon for all processes; or local, each its own.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "global",
     device: DeviceOption = Device.AUTO,
     quiet: Quiet = False,
 ) -> None:
@@ -87,10 +117,12 @@ def train(
 
     Example:  [bold]landscape train --data cifar10 --root DIR --model resnet20 --method gcsam --output runs/one[/bold]
 
+    Started by [bold]torchrun -m[/bold], several processes train one network; --batch-size stays that of the whole.
+
     Kept are the weights of the latest epoch within one standard error of the best on the validation split; the test
     split is looked at once, at the end.
     """
-    from gcsam.training import TrainConfig
+    from gcsam.training import TrainConfig, is_first_process
     from landscape.progress import display
     from landscape.results import RUN_FILE
     from landscape.tables import show, trained_table
@@ -112,12 +144,20 @@ def train(
         momentum=momentum,
         weight_decay=weight_decay,
         schedule=schedule,
+        label_noise=label_noise,
+        augment=augment,
+        label_smoothing=label_smoothing,
+        compile=compiled,
+        perturbation=perturbation,
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
         trajectory_every=trajectory_every,
+        trajectory_every_steps=trajectory_every_steps,
         device=device.resolve(),
     )
-    with display(quiet=quiet) as shown:
+    is_first = is_first_process()
+    with display(quiet=quiet or not is_first) as shown:
         train_run(config, output, shown)
-    show(trained_table(output / RUN_FILE))
+    if is_first:
+        show(trained_table(output / RUN_FILE))

@@ -36,6 +36,11 @@ CHANGED = {
     "test_limit": 12,
     "image_size": 13,
     "trajectory_every": 4,
+    "trajectory_every_steps": 5,
+    "label_noise": 0.1,
+    "label_smoothing": 0.2,
+    "augment": "crop-flip",
+    "perturbation": "local",
 }
 
 
@@ -50,11 +55,11 @@ def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
 
 def test_every_option_reaches_the_configuration(cli: Callable[..., Done], trained_with: list[TrainConfig]) -> None:
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in CHANGED.items()]
-    done = cli("train", "--output", "run", "--adaptive", *arguments)
+    done = cli("train", "--output", "run", "--adaptive", "--compile", *arguments)
     assert done.status == 0, done.err
     assert done.out == "table of run/run.h5\n"
-    assert trained_with == [TrainConfig(**CHANGED, adaptive=True)]
-    assert {*CHANGED, "adaptive"} == set(TrainConfig.model_fields) - LEFT_OUT
+    assert trained_with == [TrainConfig(**CHANGED, adaptive=True, compile=True)]
+    assert {*CHANGED, "adaptive", "compile"} == set(TrainConfig.model_fields) - LEFT_OUT
     defaults = TrainConfig().model_dump()
     assert all(value != defaults[name] for name, value in CHANGED.items())
 

@@ -53,5 +53,6 @@ def test_objects_are_not_loaded(tmp_path: Path) -> None:
         load_file(tmp_path / "none.pt")
 
 
-def test_trajectory_files_sort_by_epoch(tmp_path: Path) -> None:
-    assert trajectory_file(tmp_path, 7) == tmp_path / "trajectory" / "epoch-0007.pt"
+def test_trajectory_files_sort_by_number(tmp_path: Path) -> None:
+    assert trajectory_file(tmp_path, "epoch", 7) == tmp_path / "trajectory" / "epoch-0007.pt"
+    assert trajectory_file(tmp_path, "step", 12345) == tmp_path / "trajectory" / "step-0012345.pt"

@@ -67,13 +67,23 @@ def test_differences_are_named() -> None:
         ({"train_limit": 0}, "^train_limit must be greater than or equal to 1, got 0$"),
         ({"device": "gpu"}, "^device must be auto, cpu, cuda or cuda:N, got 'gpu'$"),
         ({"radius": "exakt"}, "^radius must be 'exact' or 'published', got 'exakt'$"),
-        ({"schedule": "linear"}, "^schedule must be 'constant' or 'cosine', got 'linear'$"),
+        ({"schedule": "linear"}, "^schedule must be 'constant', 'cosine' or 'onecycle', got 'linear'$"),
+        ({"augment": "flip"}, "^augment must be 'none' or 'crop-flip', got 'flip'$"),
+        ({"perturbation": "shared"}, "^perturbation must be 'global' or 'local', got 'shared'$"),
+        ({"label_noise": 1.0}, "^label_noise must be less than 1, got 1.0$"),
+        ({"label_noise": float("nan")}, "^label_noise must be a finite number, got nan$"),
+        ({"label_smoothing": 1.5}, "^label_smoothing must be less than or equal to 1, got 1.5$"),
+        ({"compile": 1}, "^compile must be a valid boolean, got 1$"),
+        ({"trajectory_every_steps": -1}, "^trajectory_every_steps must be greater than or equal to 0, got -1$"),
         ({"model": "resnet-20"}, "^model 'resnet-20' is unknown; choose one of mlp, .*; did you mean 'resnet20'[?]$"),
         ({"data": "cifar100"}, "^data 'cifar100' is unknown; .*did you mean 'cifar10'"),
         ({"data": "npz:"}, "^data 'npz:' is unknown"),
         ({"data": "npz:FILE", "model": "cnn2"}, "did you mean 'cnn'"),
         ({"data": "cifar10"}, "^data 'cifar10' needs root"),
-        ({"method": "gcasm"}, "^method 'gcasm' is unknown; choose one of sgd, gc, sam, gcsam; did you mean 'gcsam'"),
+        (
+            {"method": "gcasm"},
+            "^method 'gcasm' is unknown; choose one of sgd, gc, sam, gcsam, random; did you mean 'gcsam'",
+        ),
         ({"optimizer": "LBFGS"}, "^optimizer 'LBFGS' is unknown"),
         ({"optimizer": "Adam", "momentum": 0.9}, "^momentum must be left out with optimizer Adam, got 0.9"),
         ({"learning_rate": 0.1}, "^setting 'learning_rate' is unknown"),
@@ -94,12 +104,13 @@ def test_json_that_is_none_is_told(text: str, message: str) -> None:
 
 def test_methods_are_switches_of_one_optimizer() -> None:
     found = {method: TrainConfig(method=method, rho=0.3).optimizer_arguments() for method in METHODS}
-    switches = ("rho", "centralize_ascent", "centralize_descent")
-    assert {method: tuple(arguments[name] for name in switches) for method, arguments in found.items()} == {
-        "sgd": (0.0, False, False),
-        "gc": (0.0, False, True),
-        "sam": (0.3, False, False),
-        "gcsam": (0.3, True, False),
+    switches = ("rho", "centralize_ascent", "centralize_descent", "projection")
+    assert {method: tuple(arguments.get(name, "mean") for name in switches) for method, arguments in found.items()} == {
+        "sgd": (0.0, False, False, "mean"),
+        "gc": (0.0, False, True, "mean"),
+        "sam": (0.3, False, False, "mean"),
+        "gcsam": (0.3, True, False, "mean"),
+        "random": (0.3, True, False, "random"),
     }
 
 

@@ -17,6 +17,7 @@ ROW = {
     "validation_loss": 1.0,
     "validation_accuracy": 0.25,
     "learning_rate": 0.1,
+    "gradient_norm": 4.0,
     "seconds": 3.0,
     "gradient_evaluations": 7,
     "ascent_ratio_total": 0.9,

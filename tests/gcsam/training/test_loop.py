@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gcsam.centralize import random_directions
 from gcsam.training import METHODS, TrainConfig, TrainingDiverged, load_data, load_run, train
 from gcsam.training.checkpoint import load_file, trajectory_file
-from gcsam.training.loop import initial_model, lowest_selectable
 from gcsam.training.splits import Split
+from gcsam.training.trainer import initial_model, lowest_selectable
 from tests.gcsam.training.small import NETS, small
 
 
@@ -42,10 +43,19 @@ def centered(gradient: Tensor) -> Tensor:
     return gradient - gradient.mean(1, keepdim=True) if gradient.ndim == 2 else gradient
 
 
+def without(units: Tensor, gradient: Tensor) -> Tensor:
+    return gradient - (gradient * units).sum(1, keepdim=True) * units if gradient.ndim == 2 else gradient
+
+
 def by_hand(config: TrainConfig, batches: list[tuple[Tensor, Tensor]], total: int) -> dict[str, Tensor]:
-    """The four methods from their formulas: SGD with momentum, weight decay and a cosine, in float64."""
+    """The methods from their formulas: SGD with momentum, weight decay and a cosine, in float64."""
     model = initial_model(config, load_data(config)).double()
     parameters = list(model.parameters())
+    seeds = [config.seed * 1_000_003 + place for place in range(len(parameters))]
+    units = [
+        random_directions(p.shape, (1,), torch.Generator().manual_seed(seed)) if p.ndim == 2 else p
+        for p, seed in zip(parameters, seeds, strict=True)
+    ]
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
     for step, (x, y) in enumerate(batches):
 
@@ -53,8 +63,10 @@ def by_hand(config: TrainConfig, batches: list[tuple[Tensor, Tensor]], total: in
             return list(torch.autograd.grad(F.cross_entropy(model(x.double()), y), parameters))
 
         g = gradients()
-        if config.method in {"sam", "gcsam"}:
+        if config.method in {"sam", "gcsam", "random"}:
             direction = [centered(one) for one in g] if config.method == "gcsam" else g
+            if config.method == "random":
+                direction = [without(u, one) for u, one in zip(units, g, strict=True)]
             norm = torch.cat([one.flatten() for one in direction]).norm()
             before = [parameter.detach().clone() for parameter in parameters]
             with torch.no_grad():
@@ -76,7 +88,7 @@ def by_hand(config: TrainConfig, batches: list[tuple[Tensor, Tensor]], total: in
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_is_its_formula(tmp_path: Path, method: str) -> None:
-    config = small(method=method, rho=0.1, lr=0.1)
+    config = small(method=method, rho=0.1, lr=0.1, seed=3)
     train(config, tmp_path)
     data = load_data(config)
     # the second stream of the seed orders the data, whatever the method
@@ -99,7 +111,7 @@ def test_runs_of_one_seed_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert torch.equal(first, epochs[0])
         assert torch.equal(second, epochs[1])
     assert not torch.equal(epochs[0], epochs[1])
-    starts = [weights(trajectory_file(tmp_path / method, 0)) for method in METHODS]
+    starts = [weights(trajectory_file(tmp_path / method, "epoch", 0)) for method in METHODS]
     for start in starts:
         assert all(torch.equal(start[name], starts[0][name]) for name in start)
 
@@ -109,7 +121,7 @@ def test_other_seeds_differ_in_both(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for seed in (0, 1):
         train(small(seed=seed, epochs=1, trajectory_every=1), tmp_path / str(seed))
     assert not torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
-    first, second = (weights(trajectory_file(tmp_path / str(seed), 0)) for seed in (0, 1))
+    first, second = (weights(trajectory_file(tmp_path / str(seed), "epoch", 0)) for seed in (0, 1))
     assert not torch.equal(first["layers.1.weight"], second["layers.1.weight"])
 
 
@@ -119,7 +131,7 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("method", "passes"), [("sgd", 1), ("gc", 1), ("sam", 2), ("gcsam", 2)])
+@pytest.mark.parametrize(("method", "passes"), [("sgd", 1), ("gc", 1), ("sam", 2), ("gcsam", 2), ("random", 2)])
 def test_history_has_a_row_for_each_epoch(tmp_path: Path, method: str, passes: int) -> None:
     seen: list[tuple[int, int, float]] = []
     run = train(
@@ -155,7 +167,7 @@ def test_the_summary_is_of_the_selected_weights(tmp_path: Path) -> None:
 def selected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], **settings: Any) -> int:
     """The epoch selected where validation accuracy takes these values."""
     given = iter([*((1.0, accuracy) for accuracy in accuracies), *[(1.0, 0.5)] * 3])
-    monkeypatch.setattr("gcsam.training.loop.evaluate", lambda model, batches: next(given))
+    monkeypatch.setattr("gcsam.training.trainer.evaluate", lambda model, batches: next(given))
     run = train(small(epochs=len(accuracies), **settings), tmp_path)
     return int(run.summary["selected_epoch"])
 

@@ -1,15 +1,12 @@
-"""From a configuration to an optimizer and a learning rate."""
+"""From a configuration to an optimizer."""
 
 from __future__ import annotations
 
-import math
-
-import pytest
 import torch
 from torch import nn
 
 from gcsam.training import TrainConfig
-from gcsam.training.optimizers import build_optimizer, learning_rate, set_learning_rate
+from gcsam.training.optimizers import build_optimizer, set_learning_rate
 
 
 def test_settings_reach_the_base_optimizer() -> None:
@@ -34,19 +31,6 @@ def test_axes_go_by_module_type() -> None:
     optimizer.step(lambda: model(torch.randn(2, 3, 4, 4)).square().sum().backward())
     change = (model.weight.detach() - before).mean((0, 2, 3))
     torch.testing.assert_close(change, torch.zeros(5), rtol=0, atol=1e-5)
-
-
-def test_cosine_has_its_closed_form() -> None:
-    config = TrainConfig(lr=0.8)
-    found = [learning_rate(config, step, 10) for step in range(10)]
-    assert found[0] == 0.8
-    assert found[5] == pytest.approx(0.4)
-    assert found == pytest.approx([0.8 * math.cos(math.pi * step / 20) ** 2 for step in range(10)])
-    assert min(found) > 0
-
-
-def test_constant_is_constant() -> None:
-    assert {learning_rate(TrainConfig(lr=0.8, schedule="constant"), step, 10) for step in range(10)} == {0.8}
 
 
 def test_rate_is_set_in_all_groups() -> None:

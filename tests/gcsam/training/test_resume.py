@@ -37,8 +37,8 @@ def without_times(state: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("method", ["sgd", "gcsam"])
 @pytest.mark.parametrize("model", ["mlp", f"{NETS}:dropped", "resnet20"])
 def test_stopped_after_any_epoch(tmp_path: Path, method: str, model: str) -> None:
-    """Dropout needs the random state, batch norm its buffers, momentum and schedule the optimizer and the step."""
-    config = small(method=method, model=model, epochs=3, lr=0.02)
+    """Dropout and augmentation need their random states, batch norm its buffers, momentum the optimizer's state."""
+    config = small(method=method, model=model, epochs=3, lr=0.02, augment="crop-flip", trajectory_every_steps=3)
     train(config, tmp_path / "whole")
     for _ in range(2):
 
@@ -54,6 +54,9 @@ def test_stopped_after_any_epoch(tmp_path: Path, method: str, model: str) -> Non
         if name == "checkpoint.pt":
             whole, parts = without_times(whole), without_times(parts)
         assert same(whole, parts)
+    kept = [sorted((tmp_path / folder / "trajectory").iterdir()) for folder in ("whole", "parts")]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]]
+    assert all(same(load_file(a), load_file(b)) for a, b in zip(*kept, strict=True))
 
 
 def test_stopped_within_an_epoch_it_goes_on_from_the_last_whole_one(
@@ -61,16 +64,16 @@ def test_stopped_within_an_epoch_it_goes_on_from_the_last_whole_one(
 ) -> None:
     config = small(epochs=3)
     train(config, tmp_path / "whole")
-    from gcsam.training.loop import _Trainer
+    from gcsam.training.trainer import Trainer
 
-    original, steps = _Trainer._step, iter(range(100))
+    original, steps = Trainer._step, iter(range(100))
 
     def stopping(self: Any, *arguments: Any, **named: Any) -> Any:
         if next(steps) == 6:
             raise KeyboardInterrupt
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(_Trainer, "_step", stopping)
+    monkeypatch.setattr(Trainer, "_step", stopping)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts")
     monkeypatch.undo()
@@ -88,12 +91,12 @@ def test_a_finished_run_is_returned_without_training(tmp_path: Path, monkeypatch
 
 
 def test_stopped_before_the_summary_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gcsam.training.loop import _Trainer
+    from gcsam.training.trainer import Trainer
 
     def killed(self: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Trainer, "finish", killed)
+    monkeypatch.setattr(Trainer, "finish", killed)
     with pytest.raises(KeyboardInterrupt):
         train(small(), tmp_path)
     assert not load_run(tmp_path).is_finished
