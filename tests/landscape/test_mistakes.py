@@ -28,7 +28,7 @@ MISTAKES = [
     ("train --output run --model nowhere:net", r"model nowhere:net: no module 'nowhere' in "),
     ("train --output run --rho -1", r"rho must be greater than or equal to 0, got -1\.0"),
     ("train --output run --lr nan", r"lr must be a finite number, got nan"),
-    ("train --output run --schedule step", r"schedule must be 'constant' or 'cosine', got 'step'"),
+    ("train --output run --schedule step", r"schedule must be 'constant', 'cosine' or 'onecycle', got 'step'"),
     ("train --output run --epochs 0", r"epochs must be greater than or equal to 1, got 0"),
     ("train --output text.npz", r"text\.npz: .*; check the path"),
     ("measure none", r"none: no such folder; give one that landscape train wrote"),
