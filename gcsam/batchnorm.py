@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 __all__ = ["hold_statistics"]
@@ -51,6 +52,6 @@ def hold_statistics(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for buffer, value in zip(buffers, saved, strict=True):
+        if buffers:
             # .data has a version counter of its own: a backward pass after the block still accepts the buffers
-            buffer.data.copy_(value)
+            torch._foreach_copy_([buffer.data for buffer in buffers], saved)

@@ -1,8 +1,9 @@
 """Weights moved to w + epsilon, and put back bit for bit.
 
-They come back from a copy and not by subtraction, because (w + epsilon) - epsilon is not w in floating point; and the
-copy is copied back in place, because averages, tied weights and captured graphs rely on the address of a parameter.
-Proved right by bitwise comparison (`tests/gcsam/test_perturbation.py`). Cost: that of `gcsam.ascent`, and two copies.
+They never come back by subtraction, because (w + epsilon) - epsilon is not w in floating point; and a parameter has the
+same address after a step as before, because averages, tied weights and captured graphs rely on it. Between the two
+there are two ways: in place (`gcsam.in_place`), and where nobody can see the difference by changing places
+(`gcsam.exchange`). Proved right by bitwise comparison (`tests/gcsam/test_perturbation.py`). Cost: that of the way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcsam.ascent import Norms, Piece, keep_if, perturb, write_directions
+from gcsam.ascent import Norms, Piece, joined, keep_if
+from gcsam.exchange import Exchange, is_exchangeable
+from gcsam.in_place import InPlace
 from gcsam.shards import holders, local
 from gcsam.workspace import Workspace
 
@@ -34,7 +37,7 @@ class Perturbation:
         self.is_finite: Tensor | None = None
         self.norms: Norms | None = None
         self._workspace = workspace
-        self._moved: list[Piece] = []
+        self._ways: list[Exchange | InPlace] = []
 
     @torch.no_grad()
     def move(
@@ -59,12 +62,14 @@ class Perturbation:
         self.is_active = True
         if all(group["rho"] == 0 for group in groups):
             return
-        pieces = [list(self._pieces(group, rows)) for group, rows in zip(groups, self._rows(groups), strict=True)]
-        together = [piece for members in pieces for piece in members]
-        # all copies come first, so that an interruption at any later moment can be undone
-        torch._foreach_copy_([piece.saved for piece in together], [piece.parameter for piece in together])
-        self._moved = together
-        self.norms = write_directions(together)
+        pieces = list(self._pieces(groups))
+        apart = [piece for piece in pieces if may_wait and is_exchangeable(piece)]
+        within = [piece for piece in pieces if not any(piece is other for other in apart)]
+        if apart:
+            self._ways.append(Exchange(apart))
+        if within:
+            self._ways.append(InPlace(within))
+        self.norms = joined([way.measure() for way in self._ways])
         radius_norm = {
             "exact": torch.linalg.vector_norm(self.norms.direction),
             "published": torch.linalg.vector_norm(self.norms.gradient),
@@ -72,13 +77,14 @@ class Perturbation:
         if check_finite:
             self.is_finite = agree(radius_norm["published"].isfinite())
             if not may_wait:
-                keep_if(self.is_finite, [piece.parameter for piece in together])
+                keep_if(self.is_finite, [piece.parameter for piece in within])
             elif not self.is_finite:
-                self._copy_back()
+                self._put_back()
                 return
-        for group, members in zip(groups, pieces, strict=True):
-            norm = radius_norm[group["radius"]]
-            perturb(members, torch.where(norm > 0, group["rho"] / norm, 0.0))
+        lengths = [radius_norm[group["radius"]] for group in groups]
+        scales = [torch.where(norm > 0, group["rho"] / norm, 0.0) for group, norm in zip(groups, lengths, strict=True)]
+        for way in self._ways:
+            way.climb(scales)
 
     def refuse_active(self, call: str) -> None:
         """Raise RuntimeError where the weights are perturbed.
@@ -95,28 +101,30 @@ class Perturbation:
     @torch.no_grad()
     def restore(self) -> None:
         """Put back every weight that was moved, whatever happened in between."""
-        self._copy_back()
+        self._put_back()
         self.is_active, self.is_finite = False, None
 
-    def _copy_back(self) -> None:
-        if self._moved:
-            torch._foreach_copy_([piece.parameter for piece in self._moved], [piece.saved for piece in self._moved])
-        self._moved = []
+    def _put_back(self) -> None:
+        for way in self._ways:
+            way.restore()
+        self._ways = []
+
+    def _pieces(self, groups: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+        for number, (group, rows) in enumerate(zip(groups, self._rows(groups), strict=True)):
+            for parameter, members in zip(group["params"], rows, strict=True):
+                if parameter.grad is not None:
+                    yield Piece(
+                        parameter,
+                        local(parameter),
+                        local(parameter.grad, parameter),
+                        self._workspace.buffer(parameter),
+                        members if group["centralize_ascent"] else None,
+                        group["eta"] if group["adaptive"] and parameter.ndim > 1 else None,
+                        number,
+                        holders(parameter),
+                    )
 
     def _rows(self, groups: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
         if any(group["centralize_ascent"] for group in groups):
             return self._workspace.rows(groups)
         return iter([[None] * len(group["params"]) for group in groups])
-
-    def _pieces(self, group: Mapping[str, Any], rows: Sequence[Any]) -> Iterator[Piece]:
-        for parameter, members in zip(group["params"], rows, strict=True):
-            if parameter.grad is not None:
-                yield Piece(
-                    parameter,
-                    local(parameter),
-                    local(parameter.grad, parameter),
-                    self._workspace.buffer(parameter),
-                    members if group["centralize_ascent"] else None,
-                    group["eta"] if group["adaptive"] and parameter.ndim > 1 else None,
-                    holders(parameter),
-                )

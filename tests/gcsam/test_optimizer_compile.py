@@ -66,7 +66,8 @@ def test_every_switch_can_be_traced_and_traces_are_used_again(switches):
     expected = weights_after(4, None, switches)
     with _dynamo.config.patch(fail_on_recompile_limit_hit=True):
         found = weights_after(4, "halves", switches, backend="eager")
-    assert torch.equal(found, expected)
+    # compiled, the weights stay in place: sums in another order, in float64
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
@@ -78,4 +79,5 @@ def test_the_ascent_is_one_graph_where_nothing_is_read(switches):
     expected = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer.restore()
     torch.compile(optimizer.ascend, backend="eager", fullgraph=True)()
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected, strict=True))
+    for a, b in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(a.detach(), b, rtol=0, atol=1e-13)

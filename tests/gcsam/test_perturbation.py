@@ -36,16 +36,13 @@ def test_after_a_thousand_steps_without_learning_rate_the_weights_are_the_first_
     assert equal(model, saved)
 
 
-def test_addresses_stay_the_same():
-    """Averages, tied weights and captured graphs hold on to a parameter's memory."""
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_addresses_are_the_same_after_a_step(adaptive):
+    """Averages, tied weights and captured graphs hold on to a parameter's memory. Adaptive steps are in place."""
     model = network()
-    optimizer = GCSAM.from_model(model, torch.optim.SGD, centralize_descent=True, lr=0.1)
+    optimizer = GCSAM.from_model(model, torch.optim.SGD, adaptive=adaptive, centralize_descent=True, lr=0.1)
     addresses = [parameter.data_ptr() for parameter in model.parameters()]
-    backward_of(model)()
-    optimizer.ascend()
-    assert [parameter.data_ptr() for parameter in model.parameters()] == addresses
-    backward_of(model)()
-    optimizer.descend()
+    optimizer.step(backward_of(model))
     assert [parameter.data_ptr() for parameter in model.parameters()] == addresses
 
 
@@ -212,15 +209,16 @@ def test_an_exception_in_the_second_pass_puts_the_weights_back():
 
 @pytest.mark.parametrize("where", ["write_directions", "perturb"])
 def test_an_exception_on_the_way_up_puts_the_weights_back(monkeypatch, where):
+    """In place; where weights change places instead, in `test_exchange.py`."""
     model = network()
-    optimizer = GCSAM.from_model(model, torch.optim.SGD, lr=0.1)
+    optimizer = GCSAM.from_model(model, torch.optim.SGD, adaptive=True, lr=0.1)
     saved = weights(model)
 
     def stop(pieces, *_):
         pieces[0].parameter.fill_(7)
         raise Stop
 
-    monkeypatch.setattr(f"gcsam.perturbation.{where}", torch.no_grad()(stop))
+    monkeypatch.setattr(f"gcsam.in_place.{where}", torch.no_grad()(stop))
     backward_of(model)()
     with pytest.raises(Stop):
         optimizer.ascend()
