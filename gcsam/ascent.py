@@ -18,12 +18,25 @@ from torch import Tensor
 from gcsam.rows import Removed, Rows, project
 from gcsam.shards import Processes, holders, local, whole_norms
 
-__all__ = ["Norms", "Piece", "joined", "keep_if", "norm_of", "norms_of", "perturb", "stretched", "write_directions"]
+__all__ = [
+    "STRETCH",
+    "Norms",
+    "Piece",
+    "are_finite",
+    "joined",
+    "keep_if",
+    "norm_of",
+    "norms_of",
+    "perturb",
+    "stretched",
+    "write_directions",
+]
 
 _CHUNK_ELEMENTS = 2**24  # bounds the temporary memory on an accelerator to 64 MiB of float32, our choice
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number to an integer of that size
+_WIDE = {torch.float32, torch.float64}
 _SMALL = 2**14  # numbers, or stretches, whose squares are added in float64, many tensors in one call
-_STRETCH = 256  # numbers added in a row; 64 takes half as long again, 1024 has ten times the error
+STRETCH = 256  # numbers added in a row; 64 takes half as long again, 1024 has ten times the error
 
 
 class Piece(NamedTuple):
@@ -134,6 +147,21 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor:
     return whole_norms(norms, [processes for _, _, processes in alike]).square().sum().sqrt()
 
 
+def are_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Return whether every number is finite, 0-d, boolean; nothing waits for a device.
+
+    Where the norm of the numbers, or on a CPU their sum, overflows, they count as not finite.
+
+    Args:
+        tensors: At least one; of sharded ones all parts count.
+    """
+    if not all(tensor.device.type == "cpu" and tensor.dtype in _WIDE and not holders(tensor) for tensor in tensors):
+        return norm_of(tensors).isfinite()
+    short = [tensor for tensor in tensors if tensor.numel() < _SMALL]
+    sums = [tensor.sum() for tensor in tensors if tensor.numel() >= _SMALL]  # half the time of a norm
+    return _stack([*sums, *(torch._foreach_norm(short) if short else ())]).sum().isfinite()
+
+
 def keep_if(is_kept: Tensor, tensors: Sequence[Tensor]) -> None:
     """Set every number to zero where a condition is false, and change no bit where it is true; nothing waits.
 
@@ -175,8 +203,8 @@ def stretched(tensor: Tensor) -> Tensor:
     tensor = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
     in_memory_order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
     flat = tensor.permute(in_memory_order).reshape(-1)
-    whole = flat.numel() // _STRETCH * _STRETCH
-    stretches = torch.linalg.vector_norm(flat[:whole].view(-1, _STRETCH), dim=1)
+    whole = flat.numel() // STRETCH * STRETCH
+    stretches = torch.linalg.vector_norm(flat[:whole].view(-1, STRETCH), dim=1)
     return torch.cat([stretches, flat[whole:]]) if whole < flat.numel() else stretches
 
 

@@ -64,7 +64,8 @@ class Perturbation:
             return
         pieces = list(self._pieces(groups))
         apart = [piece for piece in pieces if may_wait and is_exchangeable(piece)]
-        within = [piece for piece in pieces if not any(piece is other for other in apart)]
+        changing = {id(piece) for piece in apart}
+        within = [piece for piece in pieces if id(piece) not in changing]
         if apart:
             self._ways.append(Exchange(apart))
         if within:

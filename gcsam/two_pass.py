@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from gcsam.ascent import norm_of
+from gcsam.ascent import are_finite
 from gcsam.batchnorm import hold_statistics
 from gcsam.gradients import asks_for_state, gradients_of, run_pass, unscale
 from gcsam.guard import may_wait_for, step_if
@@ -210,7 +210,7 @@ class TwoPass(Wrapper):
             raise RuntimeError("descend() needs gradients, and no parameter has one; call backward() after ascend()")
         is_scaled = unscale(self, scaler, gradients)
         if self.skip_nonfinite:
-            is_finite = norm_of(gradients).isfinite()
+            is_finite = are_finite(gradients)
             is_finite = is_finite if was_finite is None else is_finite & was_finite.to(is_finite.device)
             may_wait = is_scaled or may_wait_for(gradients[0].device)
             step_if(is_finite, self.base_optimizer, gradients, may_wait=may_wait, step=self._base_step)

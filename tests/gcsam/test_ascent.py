@@ -115,3 +115,18 @@ def test_directions_and_moves_are_plain_functions_of_tensors():
     assert norms.ratio() == pytest.approx(math.sqrt(0.5))
     ascent.perturb([piece], torch.tensor(2.0))
     assert torch.equal(weight, torch.tensor([[6.0, -3.0]]))
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 3e38])
+@pytest.mark.parametrize("size", [3, 2**15])
+def test_one_number_that_is_not_finite_is_found_wherever_it_is(value, size):
+    """Among short tensors and long ones; sums and squares of finite numbers that overflow count too."""
+    tensors = [torch.ones(5), torch.ones(size), torch.ones(2**15)]
+    assert bool(ascent.are_finite(tensors))
+    assert bool(ascent.are_finite(tensors[1:]))
+    tensors[1][-2:] = value
+    assert not bool(ascent.are_finite(tensors))
+
+
+def test_half_precision_sums_do_not_overflow():
+    assert bool(ascent.are_finite([torch.full((2**15,), 100.0, dtype=torch.float16)]))
