@@ -23,8 +23,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(INSTALL) --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(VENV)/.installed benchmarks/requirements.txt
 	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --no-deps --requirement benchmarks/requirements.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -245,8 +245,8 @@ def test_our_steps_need_one_copy_of_the_weights(report: dict[str, Any]) -> None:
             copies = row["extra_copies_of_weights"]
             assert copies["sgd"] == 0
             for name in ("gcsam", "sam"):
-                # these nets are tiny: up to 8 numbers for each tensor's rows and norms show; a second copy would too
-                assert 1 <= copies[name] < 1.2
+                # these nets are tiny: some ten numbers for each tensor's rows and norms show; a second copy makes 2
+                assert 1 <= copies[name] < 1.5
 
 
 def test_a_missing_library_is_skipped_and_named(report: dict[str, Any]) -> None:
