@@ -12,7 +12,6 @@ Proved right by the tests of the optimizer, which hold for both ways, and by ali
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +25,6 @@ __all__ = ["Exchange", "is_exchangeable"]
 
 # Pythagoras loses digits where P keeps little: at a quarter of the square the norm is still right to 2e-7 in float32.
 _LEAST_KEPT = 0.25
-_NOTHING = torch.zeros(1)
 _BLOCK = 2**18  # numbers of a block, 1 MB of float32: of 2**16 to 2**20 the fastest
 _EVEN = 16  # where rows and their lengths are multiples of it, blocks are whole numbers of stretches
 _USERS_OF_ITS_OWN = 2  # the parameter, and the Python object that is asked
@@ -64,20 +62,25 @@ class Exchange:
 
     def measure(self) -> Norms:
         """Return the norms of d = P g and of g, in float64."""
-        reduced, means, factors = [], [], []
-        for piece in self.pieces:
+        reduced, means, lengths, projected = [], [], [], []
+        for place, piece in enumerate(self.pieces):
             shorter, mean = _read(piece.gradient, piece.rows)
             reduced.append(shorter)
-            means.append(_NOTHING if mean is None else mean)
-            factors.append(0.0 if piece.rows is None else math.sqrt(piece.rows.length))
             self._means.append(mean)
+            if mean is not None and piece.rows is not None:
+                means.append(mean)
+                lengths.append(piece.rows.length)
+                projected.append(place)
         norms = torch.stack(norms_of(reduced + means))
-        gradient, removed = norms[: len(reduced)], norms[len(reduced) :] * torch.tensor(factors, dtype=torch.float64)
-        square = gradient.square() - removed.square()
+        gradient, mean_norms = norms[: len(reduced)], norms[len(reduced) :]
+        square = gradient.square()
+        square[projected] -= mean_norms.square() * torch.tensor(lengths, dtype=torch.float64)
         direction = square.clamp(min=0).sqrt()
-        for place in torch.nonzero(square < _LEAST_KEPT * gradient.square()).flatten().tolist():
-            piece = self.pieces[place]
-            direction[place] = norms_of([torch.sub(piece.gradient, means[place], out=piece.saved)])[0]
+        is_lost = square < _LEAST_KEPT * gradient.square()
+        for place, mean in zip(projected, means, strict=True):
+            if is_lost[place]:
+                piece = self.pieces[place]
+                direction[place] = norms_of([torch.sub(piece.gradient, mean, out=piece.saved)])[0]
         return Norms([piece.owner for piece in self.pieces], direction, gradient)
 
     def climb(self, scales: Sequence[Tensor]) -> None:
