@@ -18,7 +18,7 @@ __all__ = ["Team", "is_first_process"]
 
 def is_first_process() -> bool:
     """Return whether this process is the only one, or the one that writes and talks, also before there is a team."""
-    return (distributed.get_rank() if distributed.is_initialized() else int(os.environ.get("RANK", "0"))) == 0
+    return (distributed.get_rank() if _is_initialized() else int(os.environ.get("RANK", "0"))) == 0
 
 
 class Team:
@@ -34,12 +34,12 @@ class Team:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._is_ours = not distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+        self._is_ours = not _is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
         if self._is_ours:
             if device.type == "cuda":
                 torch.cuda.set_device(_local_rank())
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        is_parallel = distributed.is_initialized()
+        is_parallel = _is_initialized()
         self.rank = distributed.get_rank() if is_parallel else 0
         self.size = distributed.get_world_size() if is_parallel else 1
         several_gpus = self.size > 1 and device.type == "cuda" and device.index is None
@@ -123,6 +123,10 @@ class Team:
         """Wait until all processes are here."""
         if self.size > 1:
             distributed.barrier()
+
+
+def _is_initialized() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _local_rank() -> int:
