@@ -28,8 +28,9 @@ Built = TypeVar("Built", bound="GCSAM")
 class GCSAM(TwoPass):
     """Step downhill with the gradient at w + epsilon, where epsilon = rho * Pg / ||Pg|| points uphill from w.
 
-    `step(closure)` runs the closure at w, moves every weight by epsilon, runs it again, puts back w bit for bit from a
-    copy, and lets the base optimizer step with the second gradient. P is the centralization (`gcsam.centralize`).
+    `step(closure)` runs the closure at w, moves every weight by epsilon, runs it again, puts back w bit for bit (never
+    by subtraction), and lets the base optimizer step with the second gradient. P is the centralization
+    (`gcsam.centralize`).
 
     The norm is taken over all parameters of all groups, so with one rho ||epsilon|| = rho. Where groups differ in rho,
     epsilon_group = rho_group * d_group / ||d||: a group keeps its share of the direction and scales it by its own rho.
@@ -50,8 +51,8 @@ class GCSAM(TwoPass):
     The second pass draws its own dropout masks. A parameter without a gradient in the first pass is not moved.
 
     Args:
-        params: Parameters or groups, as for any optimizer. A group may set every option below for itself, any
-            argument of the base optimizer, and `centralize_dims`: the axes P averages over, as a tuple for all
+        params: Parameters or groups, as for any optimizer. A group may set for itself every option below down to
+            `projection_seed`, any argument of the base optimizer, and `centralize_dims`: the axes P averages over, as a tuple for all
             tensors of the group with two or more axes, or as a list with one entry per parameter (None: all axes but
             the first). A weight with one element per row is left alone whatever the axes, or it would never train.
         base_class: Any torch.optim.Optimizer class whose step needs no closure.
@@ -70,8 +71,8 @@ class GCSAM(TwoPass):
         perturbation: For several processes with a DistributedDataParallel model. "global": all climb along the
             gradient of the joint batch, as one process would. "local": each along that of its own share (m-sharpness
             with m = the local batch). Sharded models (fully_shard) have "global" only.
-        skip_nonfinite: False trusts every gradient to be finite, and saves reading the second for its norm; not for
-            use with a GradScaler.
+        skip_nonfinite: False trusts every gradient to be finite, and saves reading the second one; not for use with a
+            GradScaler.
         **base_kwargs: For the base optimizer, for example lr=0.1.
 
     Attributes:
