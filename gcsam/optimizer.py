@@ -52,9 +52,10 @@ class GCSAM(TwoPass):
 
     Args:
         params: Parameters or groups, as for any optimizer. A group may set for itself every option below down to
-            `projection_seed`, any argument of the base optimizer, and `centralize_dims`: the axes P averages over, as a tuple for all
-            tensors of the group with two or more axes, or as a list with one entry per parameter (None: all axes but
-            the first). A weight with one element per row is left alone whatever the axes, or it would never train.
+            `projection_seed`, any argument of the base optimizer, and `centralize_dims`: the axes P averages over, as a
+            tuple for all tensors of the group with two or more axes, or as a list with one entry per parameter (None:
+            all axes but the first). A weight with one element per row is left alone whatever the axes, or it would
+            never train.
         base_class: Any torch.optim.Optimizer class whose step needs no closure.
         rho: Radius, >= 0, in units of the weights; or a function of the number of steps done, 0 at first. 0.05 is the
             default of Foret et al. `group["rho"]` holds the present value, and may be edited where rho is a number.
