@@ -9,6 +9,7 @@ averaging.
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Sequence
 
 import torch
@@ -48,7 +49,8 @@ def main() -> None:
     train(model, batches, epochs=5, perturbation=perturbation)
     if distributed.get_rank() == 0:
         print(f"{perturbation}: loss {cross_entropy(model(batches[0][0]), batches[0][1]):.3f}")
-    distributed.barrier()  # a process that leaves while another works may bring it down
+    gc.collect()  # what still refers to the process group keeps its threads, which may bring Python down at its end
+    distributed.barrier()
     distributed.destroy_process_group()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ def _run(rank: int, work: Callable[[int], Any], folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     try:
         torch.save(work(rank), Path(folder) / f"{rank}.pt")
-        torch.distributed.barrier()  # a process that leaves while another works may bring it down
+        gc.collect()  # what still refers to the process group keeps its threads, which may bring Python down at its end
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()

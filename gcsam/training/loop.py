@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,22 +69,27 @@ def train(
         if run.is_finished:
             return run
     with Team(resolve_device(config.device)) as team:
-        device = team.device
-        data = load_data(config, device) if splits is None else splits.to(device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            trainer = Trainer(config, directory, data, team)
-            if state is None:
-                trainer.save()
-                trainer.keep_weights("epoch")
-                trainer.keep_weights("step")
-            else:
-                trainer.load(state)
-            while trainer.epoch < config.epochs:
-                trainer.run_epoch()
-                trainer.save()
-                if progress is not None and team.is_first:
-                    progress(trainer.epoch, config.epochs, trainer.history.last())
-            if team.is_first:
-                trainer.finish()
-            team.wait()
+        data = load_data(config, team.device) if splits is None else splits.to(team.device)
+        with torch.random.fork_rng(devices=[team.device] if team.device.type == "cuda" else []):
+            _run(Trainer(config, directory, data, team), state, progress)
     return load_run(directory)
+
+
+def _run(trainer: Trainer, state: dict[str, Any] | None, progress: Progress | None) -> None:
+    """Train from a state, or from the beginning, to the end."""
+    team, epochs = trainer.team, trainer.config.epochs
+    if state is None:
+        trainer.save()
+        trainer.keep_weights("epoch")
+        trainer.keep_weights("step")
+    else:
+        trainer.load(state)
+    while trainer.epoch < epochs:
+        trainer.run_epoch()
+        trainer.save()
+        if progress is not None and team.is_first:
+            progress(trainer.epoch, epochs, trainer.history.last())
+    team.wait()
+    if team.is_first:
+        trainer.finish()
+    team.wait()

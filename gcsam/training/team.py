@@ -6,6 +6,7 @@ process trains (`tests/gcsam/training/test_team.py`). Cost: the averaging of gra
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -51,8 +52,10 @@ class Team:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._is_ours:
+            # what still refers to the process group keeps its threads, which may bring Python down at its end
+            gc.collect()
             if kind is None:
-                self.wait()  # a process that leaves while another works may bring it down
+                self.wait()
             distributed.destroy_process_group()
 
     @property
