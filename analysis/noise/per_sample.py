@@ -21,11 +21,13 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from analysis.batches import tensors_of
+from analysis.cutting import batch_length, cut, rebuilt
 from analysis.objective import Objective
 
 # Numbers in one chunk of gradients, 128 MiB in float32; our choice, because it holds a thousand samples of a small
 # network, and larger chunks are no faster on two cores.
 CHUNK_NUMBERS = 2**25
+WHAT = "gradient noise"  # for messages of the functions it shares with others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def mean_gradient(objective: Objective, state: Mapping[str, Tensor]) -> MeanGrad
     total = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
     num_samples, count, loss_sum, rounding = 0, 0.0, 0.0, 1e-4
     for batch in objective.batches():
-        num_samples += batch_length(batch)
+        num_samples += batch_length(batch, WHAT)
         batch_loss, batch_count = objective.evaluate({**state, **leaves}, batch)
         pieces = _gradients(batch_loss, list(leaves.values()))
         total += torch.cat([piece.reshape(-1).double() for piece in pieces])
@@ -107,7 +109,7 @@ class PerSampleGradients:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield a dictionary from parameter name to [C, *shape] for each chunk of C samples."""
         for batch in self._objective.batches():
-            length = batch_length(batch)
+            length = batch_length(batch, WHAT)
             for start in range(0, length, self._chunk):
                 yield self._chunk_of(cut(batch, start, min(start + self._chunk, length)))
 
@@ -140,7 +142,7 @@ class PerSampleGradients:
 
     def _by_vmap(self, samples: Any) -> dict[str, Tensor]:
         def loss_of_one(leaves: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            one = _rebuilt(samples, iter([tensor.unsqueeze(0) for tensor in tensors]))
+            one = rebuilt(samples, iter([tensor.unsqueeze(0) for tensor in tensors]))
             loss_sum, count = self._objective.evaluate({**self._state, **leaves}, one)
             return loss_sum.reshape(()), (loss_sum.reshape(()), torch.as_tensor(count, device=loss_sum.device))
 
@@ -156,7 +158,7 @@ class PerSampleGradients:
     def _by_loop(self, samples: Any) -> dict[str, Tensor]:
         leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves.items()}
         rows = []
-        for i in range(batch_length(samples)):
+        for i in range(batch_length(samples, WHAT)):
             loss_sum, count = self._objective.evaluate({**self._state, **leaves}, cut(samples, i, i + 1))
             rows.append(_gradients(loss_sum, list(leaves.values())))
             self._add(loss_sum.detach(), torch.as_tensor(count))
@@ -166,63 +168,6 @@ class PerSampleGradients:
         self.loss_sum += float(losses.double().sum())
         self.loss_scale += float(losses.double().abs().sum())
         self.count += float(counts.double().sum())
-
-
-def batch_length(batch: Any) -> int:
-    """Return how many samples a batch holds: the first dimension that all its tensors share.
-
-    Args:
-        batch: Tensors in tuples, lists and mappings, in any nesting; beside them None and booleans.
-
-    Returns:
-        Number of samples.
-
-    Raises:
-        ValueError: The tensors do not share it, or there are other things that may belong to single samples.
-    """
-    shapes = [tuple(tensor.shape) for tensor in tensors_of(batch)]
-    if len({shape[:1] for shape in shapes}) != 1 or () in shapes:
-        raise ValueError(
-            "gradient noise needs batches whose tensors all have the samples along their first axis, got shapes "
-            f"{', '.join(map(str, shapes)) or '(none)'} in one batch"
-        )
-    _refuse_others(batch)
-    return shapes[0][0]
-
-
-def cut(batch: Any, start: int, stop: int) -> Any:
-    """Return the samples start:stop of a batch, in a batch of the same form; tensors are views.
-
-    Args:
-        batch: As `batch_length` takes it.
-        start: First sample.
-        stop: One past the last.
-    """
-    return _rebuilt(batch, iter([tensor[start:stop] for tensor in tensors_of(batch)]))
-
-
-def _refuse_others(batch: Any) -> None:
-    if isinstance(batch, (Mapping, tuple, list)):
-        for value in batch.values() if isinstance(batch, Mapping) else batch:
-            _refuse_others(value)
-    elif not (batch is None or isinstance(batch, (Tensor, bool))):
-        raise ValueError(
-            f"gradient noise needs batches of tensors, which can be cut into samples, got a {type(batch).__name__} in "
-            "one; make it a tensor with one entry per sample, or put it into batch_loss"
-        )
-
-
-def _rebuilt(batch: Any, tensors: Iterator[Tensor]) -> Any:
-    """Return a batch of the same form with its tensors replaced, in the order of `tensors_of`."""
-    if isinstance(batch, Tensor):
-        return next(tensors)
-    if isinstance(batch, Mapping):
-        items = {key: _rebuilt(value, tensors) for key, value in batch.items()}
-        return items if type(batch) is dict else type(batch)(items)  # type: ignore[call-arg]
-    if isinstance(batch, (tuple, list)):
-        values = [_rebuilt(value, tensors) for value in batch]
-        return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
-    return batch
 
 
 def _gradients(loss_sum: Tensor, leaves: list[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis import Objective
-from analysis.noise.per_sample import PerSampleGradients, batch_length, cut, mean_gradient
+from analysis.noise.per_sample import PerSampleGradients, mean_gradient
 from tests.analysis.noise.oracle import per_sample
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
@@ -162,38 +162,6 @@ def test_a_bug_in_the_users_loss_is_raised_as_it_is() -> None:
     objective = Objective(nn.Linear(3, 3), broken, [(torch.randn(4, 3), torch.randn(4, 3))])
     with pytest.raises(RuntimeError, match="mine"):
         gradients(objective)
-
-
-X, Y = torch.randn(4, 2), torch.zeros(4, 2)
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        ((X, Y[:3]), r"samples along their first axis, got shapes \(4, 2\), \(3, 2\)"),
-        ((X, torch.tensor(1.0)), r"samples along their first axis, got shapes \(4, 2\), \(\)"),
-        ({"names": ["a"]}, r"got shapes \(none\)"),
-        ({"x": X, "names": ["a", "b"]}, "batches of tensors, which can be cut into samples, got a str"),
-    ],
-)
-def test_batches_that_cannot_be_cut_are_refused(batch: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        batch_length(batch)
-    assert "\n" not in str(caught.value)
-
-
-def test_cutting_keeps_the_form_of_a_batch() -> None:
-    from collections import namedtuple
-
-    Pair = namedtuple("Pair", ["x", "y"])  # what torch's collate makes of a user's class
-    batch = Pair({"a": X, "flag": True, "none": None}, [Y])
-    assert batch_length(batch) == 4
-    part = cut(batch, 1, 3)
-    assert type(part) is Pair
-    assert part.x["flag"] is True
-    assert part.x["none"] is None
-    assert torch.equal(part.x["a"], X[1:3])
-    assert torch.equal(part.y[0], Y[1:3])
 
 
 def test_the_model_is_not_trained_on() -> None:

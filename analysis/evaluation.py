@@ -1,0 +1,227 @@
+"""(model, loss, data, parameters): the loss of a batch at any weights, and what holds while anything is measured.
+
+The model is evaluated on copies (`torch.func.functional_call`), so its weights, buffers and `.grad` are never written.
+`analysis.objective` makes sums over the data and derivatives out of this; measurements that need single batches use it
+directly. Proved right by the tests of the objective (`tests/analysis/test_objective.py`). Cost: that of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from analysis.batch_loss import BatchLoss, ModelAt, from_loss_fn, refuse_batch_statistics
+from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
+from analysis.batchnorm import BATCHNORM, recalibrate
+from analysis.guard import left_as_found
+from analysis.losses import summed
+from analysis.parameters import Selection, layout_of, select
+from gcsam.centralize import module_dims, row_dims
+
+Own = TypeVar("Own", bound="Evaluation")
+
+
+class Evaluation:
+    """A model, its loss and data, evaluated batch by batch. Arguments: see `analysis.objective.Objective`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Callable[..., Tensor] | None,
+        data: Any,
+        parameters: Selection,
+        *,
+        batch_loss: BatchLoss | None,
+        reduction: str | None,
+        device: str | torch.device | None,
+        dtype: torch.dtype | None,
+        batchnorm: str,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        if (loss_fn is None) == (batch_loss is None):
+            raise ValueError("give either loss_fn(output, target) or batch_loss(model, batch), exactly one of them")
+        if data is None:
+            raise ValueError("data must be batches (input, target), got None; give a DataLoader, a list or one batch")
+        if batchnorm not in BATCHNORM:
+            raise ValueError(f"batchnorm must be one of {', '.join(BATCHNORM)}, got {batchnorm!r}")
+        refuse_batch_statistics(model)
+        self.model = model
+        self.data = as_batches(data)
+        self.batch_loss = batch_loss if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
+        self.batchnorm = batchnorm
+        self._dtype = dtype
+        self.layout = layout_of(model, select(model, parameters), device, dtype)
+        chosen = set(self.names)
+        self.centralize_dims = {name: dims for name, dims in module_dims(model).items() if name in chosen}
+        self.row_dims = {name: dims for name, dims in row_dims(model).items() if name in chosen}
+        self._fingerprint: tuple[float, float] | None = None
+        self._is_checked = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the measured parameters, in the order of the flat vector."""
+        return self.layout.names
+
+    @property
+    def num_parameters(self) -> int:
+        """D, the number of measured weights."""
+        return self.layout.num_parameters
+
+    @property
+    def device(self) -> torch.device:
+        """Where vectors live and the model is evaluated."""
+        return self.layout.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the flat vectors."""
+        return self.layout.dtype
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Sum and sum of squares of all numbers in the data, in hexadecimal; empty before the first pass."""
+        return "" if self._fingerprint is None else "/".join(value.hex() for value in self._fingerprint)
+
+    def weights(self) -> Tensor:
+        """Return a copy of the model's present weights, [D]."""
+        return self.layout.join(dict(self.model.named_parameters()))
+
+    def on(self: Own, data: Any) -> Own:
+        """Return the same over other data, for example one batch.
+
+        Args:
+            data: As for the constructor.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.data, other._fingerprint, other._is_checked = as_batches(data), None, False
+        return other
+
+    @contextmanager
+    def measuring(self, *, with_grad: bool) -> Iterator[None]:
+        """Hold the model in eval mode and leave everything as found; check once that its loss repeats.
+
+        Args:
+            with_grad: Whether autograd records inside.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            NotRepeatable: The first batch gave two different losses.
+        """
+        with left_as_found(self.model, self.data, self.device, with_grad=with_grad):
+            if not self._is_checked:
+                self._check_repeatable()
+                self._is_checked = True
+            yield
+
+    def batches(self) -> Iterator[Any]:
+        """Go through the data once, on this objective's device; refuse data that changed since the first pass.
+
+        Yields:
+            Each batch.
+        """
+        seen = Fingerprint()
+        is_empty = True
+        for batch in self.data:
+            is_empty = False
+            on_device = moved(batch, self.device, self._dtype)
+            seen.add(on_device)
+            yield on_device
+        if is_empty:
+            raise ValueError("data must hold at least one batch, got none; check the data set and drop_last")
+        if self._fingerprint is None:
+            self._fingerprint = seen.value()
+        check_same(self._fingerprint, seen.value())
+
+    def tensors(self, at: Tensor | None = None) -> dict[str, Tensor]:
+        """Return every parameter and buffer by name, on the device and in the dtype of this evaluation.
+
+        Args:
+            at: Weights [D] of the measured parameters; None for the model's present ones.
+
+        Returns:
+            Detached tensors, which may share memory with `at` or the model; they are not to be written.
+        """
+        own = [*self.model.named_parameters(), *self.model.named_buffers()]
+        found = {name: _cast(tensor, self.device, self._dtype) for name, tensor in own}
+        if at is not None:
+            for name, piece in self.layout.split(self.layout.checked(at, "at")).items():
+                found[name] = piece.to(found[name].dtype)
+        return found
+
+    def state(self, at: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what the model is evaluated on; call it inside `measuring`.
+
+        Args:
+            at: As for `tensors`.
+
+        Returns:
+            As of `tensors`, but buffers are copies; with batchnorm="recalibrate" their statistics are those of the data
+            at these weights, at the cost of one forward pass over the data.
+        """
+        return self.state_from(self.tensors(at))
+
+    def state_from(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what `state` does, for given parameters and buffers.
+
+        Args:
+            tensors: As returned by `tensors`.
+        """
+        state = self._with_own_buffers(tensors)
+        if self.batchnorm == "recalibrate":
+            recalibrate(self.model, self.batches(), lambda batch: self.evaluate(state, batch))
+        return state
+
+    def evaluate(self, state: Mapping[str, Tensor], batch: Any) -> tuple[Tensor, Tensor | int]:
+        """Return (loss_sum, count) of one batch on given tensors, differentiable by them; call it inside `measuring`.
+
+        Args:
+            state: As returned by `state()`, any tensor replaced.
+            batch: One of `batches()`.
+        """
+        return self.batch_loss(ModelAt(self.model, state), batch)
+
+    def _with_own_buffers(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**tensors, **{name: tensors[name].clone() for name, _ in self.model.named_buffers()}}
+
+    def _check_repeatable(self) -> None:
+        batch = moved(next(iter(self.data), None), self.device, self._dtype)
+        if batch is None:
+            return  # batches() says what is wrong with empty data
+        with torch.no_grad():
+            first, second = (float(self.evaluate(self._with_own_buffers(self.tensors()), batch)[0]) for _ in range(2))
+        # fused kernels may add in another order on a GPU; randomness is orders of magnitude above that
+        if abs(first - second) > 1e-4 * abs(first):
+            raise NotRepeatable(
+                f"two passes over the same batch gave loss sums {first:.6g} and {second:.6g}, in eval mode. The model "
+                "draws random numbers outside nn.Dropout (functional dropout with training=True, sampled noise): "
+                "switch that off"
+            )
+
+
+def positive(count: Tensor | float) -> float:
+    """Return what a sum over the data is divided by.
+
+    Args:
+        count: Samples or tokens, summed over the batches.
+
+    Raises:
+        ValueError: There are none.
+    """
+    value = float(count)
+    if value <= 0:
+        raise ValueError(
+            f"the data must hold a sample that counts, got a total count of {value:g}; is every target ignored?"
+        )
+    return value
+
+
+def _cast(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    return tensor.detach().to(device, dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype)
