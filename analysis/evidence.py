@@ -26,6 +26,10 @@ class Status(enum.Enum):
     """How a measurement ended: a numerical outcome is data beside the value, not an exception."""
 
     CONVERGED = "Every requested number met its tolerance."
+    BREAKDOWN = (
+        "Every requested number met its tolerance. On the way the Krylov space closed, as it does where H has few "
+        "distinct eigenvalues; new starts searched the rest, so copies of an eigenvalue are counted."
+    )
     COMPLETE = "Everything asked for was computed; there was no tolerance to meet."
     MAX_HVPS = (
         "The budget of Hessian products ran out. Pairs with a small residual still stand; "
@@ -41,7 +45,12 @@ class Status(enum.Enum):
 
 
 def measured(
-    *dims: str, units: str = "", description: str, source: str = "", default: Any = dataclasses.MISSING
+    *dims: str,
+    units: str = "",
+    description: str,
+    source: str = "",
+    default: Any = dataclasses.MISSING,
+    compare: bool = True,
 ) -> Any:
     """Describe a field of a `Result`.
 
@@ -51,12 +60,13 @@ def measured(
         description: One line for the reader of the file.
         source: Paper or definition behind the number.
         default: As in `dataclasses.field`.
+        compare: Whether results that differ in it alone are unequal; not so for what the machine decides.
 
     Returns:
         A dataclass field.
     """
     metadata = {"dims": dims, "units": units, "description": description, "source": source}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, compare=compare)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,7 +108,8 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+        compared = [field.name for field in dataclasses.fields(self) if field.compare]
+        pairs = ((getattr(self, name), getattr(other, name)) for name in compared)
         return all(_equal(a, b) for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]  # equal tensors do not hash equally

@@ -121,8 +121,7 @@ def spectral_density(
     nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
     status, num_hvps = Status.COMPLETE, 0
     for probe in range(probes):
-        process = Lanczos(objective)
-        process.start(gaussian(objective, generator))
+        process = Lanczos(objective, gaussian(objective, generator))
         while process.num_hvps < steps:
             process.step()
             if progress is not None:

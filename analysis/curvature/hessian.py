@@ -7,7 +7,6 @@ network, a residual recomputed with one more product, and a count of products ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.curvature.lanczos import Lanczos, Operator, gaussian
+from analysis.curvature.lanczos import Operator, gaussian
+from analysis.curvature.search import WHICH, Wish, search
 from analysis.evidence import Result, Status, measured
-
-WHICH = ("largest", "smallest", "both", "magnitude")
+from analysis.memory import PeakMemory, free_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,16 @@ class Eigenpairs(Result):
     tol: float = measured(units="1", description="wanted residual, relative to |value|")
     seed: int = measured(description="of the Gaussian start vector")
     names: tuple[str, ...] = measured("tensor", description="parameters that make up the vectors, in order")
+    method: str = measured(default="double_backward", description="how products were made, or of which operator")
+    has_copies: bool = measured(
+        default=False, description="whether eigenvalues are counted as often as they occur; else perhaps once"
+    )
+    peak_memory: int = measured(
+        default=0,
+        units="byte",
+        description="most memory taken during the measurement, above what there was before",
+        compare=False,
+    )
 
 
 def hessian_eigenvalues(
@@ -52,14 +61,18 @@ def hessian_eigenvalues(
     seed: int = 0,
     *,
     max_hvps: int = 200,
+    max_basis: int | None = None,
+    basis_device: str | torch.device | None = None,
+    start: Tensor | None = None,
+    copies: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Eigenpairs:
     """Find k eigenvalues of the Hessian at one end of its spectrum, with vectors and residuals.
 
     Lanczos on the second derivative of the mean loss, at the model's present weights. Within residuals[i] of
     values[i] lies an eigenvalue: that is proved. That none between them was missed is likely, not proved; and of
-    eigenvalues that are equal to all digits one is found, unless the Krylov space closes, after which the search
-    starts again beside it. Typically 11 to 20 products for the top 5 of a network. Memory: num_hvps * D numbers.
+    eigenvalues that are equal to all digits one is found, unless `copies` are asked for or the Krylov space closes.
+    Typically 11 to 20 products for the top 5 of a network.
 
     Args:
         objective: An `Objective`, or any operator with `hvp`, `num_parameters`, `device`, `dtype`.
@@ -70,16 +83,27 @@ def hessian_eigenvalues(
             tell training runs apart, and each further digit costs products.
         seed: Of the start vectors, in their own generator; the global one is not touched.
         max_hvps: Budget of products, at least the number of pairs. 200 is our choice: ten times the usual need.
+        max_basis: Most vectors kept, [D] each, at least two more than there are pairs; at that number the process
+            restarts with the best of them (Wu and Simon 2000). None is what fits into a quarter of free memory, our
+            choice, and 2 * pairs + 10 at least. That least number costs the large end of a
+            network no product more, the small negative end up to four times as many.
+        basis_device: Where they are kept: "cpu" takes them off a GPU, at the price of a transfer for each product.
+        start: [D], or earlier eigenvectors [K, D], for example of the checkpoint before: near the solution fewer
+            products do. A hundredth of noise is added, so that a vector orthogonal to all of them is found too.
+        copies: Whether to go on until equal eigenvalues are found as often as they occur. About one run more for each
+            copy and one for the certainty; residuals of the pairs are kept smaller so that they meet tol together.
         progress: Called as progress(products done, max_hvps).
 
     Returns:
-        The pairs. Residuals are the Lanczos bound plus the rounding of the products. Status `MAX_HVPS` if the budget
-        ran out; `NOT_FINITE`, with NaN values, if a product was not finite.
+        The pairs. Residuals are the Lanczos bound plus the rounding of the products, and the estimated error of
+        products by differences. Status `MAX_HVPS` if the budget ran out; `BREAKDOWN` if the Krylov space closed, after
+        which the search started again beside it; `NOT_FINITE`, with NaN values, if a product was not finite.
 
     Raises:
-        ValueError: k, which, tol or max_hvps out of range.
+        ValueError: k, which, tol, max_hvps, max_basis or start out of range.
 
-    Side effects: none; weights, buffers, grads, train/eval modes and random state are as found.
+    Side effects: none; weights, buffers, grads, train/eval modes and random state are as found. An `Objective` keeps
+    graphs for further products until its `release()`.
 
     Example:
         >>> from analysis import Objective
@@ -95,34 +119,59 @@ def hessian_eigenvalues(
         orthogonally to it, and ends only when a new start changes none of the wanted values.
     """
     _check(objective.num_parameters, k, which, tol, max_hvps)
+    storage = torch.device(objective.device if basis_device is None else basis_device)
+    pairs = 2 * k if which == "both" else k
+    wish = Wish(k, which, tol, max_hvps, _rows(objective, pairs, max_basis, storage), storage, copies)
     generator = torch.Generator().manual_seed(seed)
-    process = Lanczos(objective)
-    process.start(gaussian(objective, generator))
-    status = Status.MAX_HVPS
-    while process.num_hvps < max_hvps:
-        process.step()
+    peak = PeakMemory(objective.device)
+
+    def tick(num_hvps: int) -> None:
+        peak.sample()
         if progress is not None:
-            progress(process.num_hvps, max_hvps)
-        if not process.is_finite:
-            status = Status.NOT_FINITE
-            break
-        if _is_converged(process, k, which, tol):
-            status = Status.CONVERGED
-            break
-        if process.is_closed and process.num_hvps < max_hvps:
-            process.start(gaussian(objective, generator))
-    values, vectors, residuals = _pairs(process, k, which, is_finite=status is not Status.NOT_FINITE)
+            progress(num_hvps, max_hvps)
+
+    noise = gaussian(objective, generator)
+    found = search(objective, wish, noise if start is None else _warm(objective, start, noise), generator, tick)
+    residuals = np.hypot(found.residuals, getattr(objective, "product_error", 0.0))
     return Eigenpairs(
-        values=values,
-        vectors=vectors,
-        residuals=residuals,
-        status=status,
-        num_hvps=process.num_hvps,
+        values=torch.from_numpy(found.values).to(objective.dtype),
+        vectors=found.vectors.cpu(),
+        residuals=torch.from_numpy(residuals).to(objective.dtype),
+        status=found.status,
+        num_hvps=found.num_hvps,
         which=which,
         tol=tol,
         seed=seed,
         names=tuple(getattr(objective, "names", ())),
+        method=getattr(objective, "method", "given"),
+        has_copies=found.status is Status.BREAKDOWN or (found.status is Status.CONVERGED and copies),
+        peak_memory=peak.bytes(),
     )
+
+
+def _rows(operator: Operator, pairs: int, max_basis: int | None, storage: torch.device) -> int:
+    size = operator.num_parameters
+    if max_basis is None:
+        row = size * torch.finfo(operator.dtype).bits // 8
+        return min(size, max(2 * pairs + 10, free_memory(storage) // (4 * row)))
+    if not (isinstance(max_basis, int) and not isinstance(max_basis, bool) and max_basis >= min(pairs + 2, size)):
+        raise ValueError(
+            f"max_basis must be a whole number of vectors >= {min(pairs + 2, size)}, two more than the pairs wanted, "
+            f"got {max_basis!r}; 2 * pairs + 10 = {2 * pairs + 10} costs few products more"
+        )
+    return min(size, max_basis)
+
+
+def _warm(operator: Operator, start: Tensor, noise: Tensor) -> Tensor:
+    rows = start[None] if start.ndim == 1 else start
+    if rows.ndim != 2 or rows.shape[1] != operator.num_parameters or not bool(rows.isfinite().all()):
+        raise ValueError(
+            f"start must be finite and of shape ({operator.num_parameters},) or (K, {operator.num_parameters}), "
+            f"got {tuple(rows.shape) if start.ndim > 1 else tuple(start.shape)}; give the vectors of an earlier result"
+        )
+    total = rows.sum(0).to(noise)
+    norm = torch.linalg.vector_norm(total)
+    return total + 0.01 * norm * noise / torch.linalg.vector_norm(noise) if float(norm) > 0 else noise
 
 
 def _check(size: int, k: int, which: str, tol: float, max_hvps: int) -> None:
@@ -138,61 +187,3 @@ def _check(size: int, k: int, which: str, tol: float, max_hvps: int) -> None:
         )
     if max_hvps < pairs:
         raise ValueError(f"max_hvps must be at least {pairs}, one Hessian product for each pair, got {max_hvps}")
-
-
-def _wanted(values: np.ndarray[Any, Any], k: int, which: str) -> np.ndarray[Any, Any]:
-    """Return indices into ascending values, the requested end first; too few values give fewer indices."""
-    ascending = np.arange(len(values))
-    if which == "largest":
-        return ascending[::-1][:k]
-    if which == "smallest":
-        return ascending[:k]
-    if which == "magnitude":
-        return np.argsort(-np.abs(values), kind="stable")[:k]
-    return np.concatenate([ascending[::-1][:k], ascending[:k]]) if len(values) >= 2 * k else ascending
-
-
-def _is_converged(process: Lanczos, k: int, which: str, tol: float) -> bool:
-    pairs = 2 * k if which == "both" else k
-    if process.num_hvps < pairs:
-        return False
-    values, vectors = process.ritz()
-    chosen = _wanted(values, k, which)
-    allowed = np.maximum(tol * np.abs(values[chosen]), process.rounding)
-    if np.any(process.betas[-1] * np.abs(vectors[-1, chosen]) > allowed):
-        return False
-    if process.is_complete:
-        return True
-    if len(process.starts) == 1:
-        return not process.is_closed  # a closed space says nothing of further copies beside it
-    # A new start is trusted to have looked around once its own extreme values stand, and they changed nothing.
-    first = process.starts[-1]
-    if first < pairs:
-        return False
-    own_values, own_vectors = process.ritz(first)
-    extremes = _wanted(own_values, 1, which)
-    own_bounds = process.betas[-1] * np.abs(own_vectors[-1, extremes])
-    before = process.ritz(0, first)[0]
-    unchanged = np.abs(before[_wanted(before, k, which)] - values[chosen]) <= allowed
-    return bool(
-        np.all(unchanged) and np.all(own_bounds <= np.maximum(tol * np.abs(own_values[extremes]), process.rounding))
-    )
-
-
-def _pairs(process: Lanczos, k: int, which: str, *, is_finite: bool) -> tuple[Tensor, Tensor, Tensor]:
-    operator: Operator = process.operator
-    if not is_finite:
-        pairs = 2 * k if which == "both" else k
-        nothing = torch.full((pairs, operator.num_parameters), math.nan, dtype=operator.dtype)
-        return nothing[:, 0].clone(), nothing, nothing[:, 0].clone()
-    values, vectors = process.ritz()
-    chosen = _wanted(values, k, which)
-    bounds = process.betas[-1] * np.abs(vectors[-1, chosen])
-    eigenvectors = process.basis.combine(vectors[:, chosen].T)  # [K, M] @ [M, D] -> [K, D]
-    eigenvectors = eigenvectors / torch.linalg.vector_norm(eigenvectors, dim=1, keepdim=True)
-    residuals = np.hypot(bounds, process.rounding)
-    return (
-        torch.from_numpy(values[chosen]).to(operator.dtype),
-        eigenvectors.cpu(),
-        torch.from_numpy(residuals).to(operator.dtype),
-    )

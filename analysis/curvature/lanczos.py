@@ -1,13 +1,15 @@
-"""The Lanczos process with full double reorthogonalization, on anything that has `hvp`, one product per step.
+"""The Lanczos process with full double reorthogonalization and thick restart, on anything that has `hvp`.
 
-After m steps H Q^T = Q^T T + r e_m^T, where the rows of Q [m, D] are orthonormal and T is tridiagonal. Algorithms see
-only the contract `Operator` and cannot reach the model.
+After m steps H Q^T = Q^T T + r e_m^T, where the rows of Q [m, D] are orthonormal. T is tridiagonal until a restart;
+then it begins with the kept Ritz values, each coupled to the row that followed. Algorithms see only the contract
+`Operator` and cannot reach the model.
 
-Proved right by: that relation at every depth, m steps reproducing v^T H^j v for j < 2m and missing at j = 2m, and the
-orthogonality of Q (`tests/analysis/curvature/test_lanczos.py`).
-Cost of step m: one product, 8 m D operations of orthogonalization; memory m D numbers.
+Proved right by: that relation at every depth and after restarts, m steps reproducing v^T H^j v for j < 2m and missing
+at j = 2m, and the orthogonality of Q (`tests/analysis/curvature/test_lanczos.py`).
+Cost of a step with m rows: one product, 8 m D operations of orthogonalization; memory m D numbers.
 
-References: Parlett, The Symmetric Eigenvalue Problem (1998), ch. 13; Giraud et al. (2005): twice is enough.
+References: Parlett, The Symmetric Eigenvalue Problem (1998), ch. 13; Giraud et al. (2005): twice is enough; Wu and
+Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems (2000).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
-BLOCK_ROWS = 16  # the basis grows by this many rows at once: no copying of what is there, little waste
+from analysis.curvature.basis import Basis
+
+Array = np.ndarray[Any, Any]
 
 
 class Operator(Protocol):
@@ -55,83 +59,54 @@ def gaussian(operator: Operator, generator: torch.Generator) -> Tensor:
     return torch.randn(operator.num_parameters, generator=generator).to(operator.device, operator.dtype)
 
 
-class Basis:
-    """Orthonormal rows, appended one by one."""
-
-    def __init__(self, operator: Operator) -> None:
-        self._size = operator.num_parameters
-        self._device, self._dtype = operator.device, operator.dtype
-        self._blocks: list[Tensor] = []
-        self.rows = 0
-
-    def append(self, vector: Tensor) -> None:
-        """Copy a unit vector in as the last row.
-
-        Args:
-            vector: [D].
-        """
-        row = self.rows % BLOCK_ROWS
-        if row == 0:
-            height = min(BLOCK_ROWS, self._size - self.rows)
-            self._blocks.append(torch.zeros(height, self._size, device=self._device, dtype=self._dtype))
-        self._blocks[-1][row] = vector
-        self.rows += 1
-
-    def last(self) -> Tensor:
-        """Return the last row, [D]."""
-        row: Tensor = self._blocks[-1][(self.rows - 1) % BLOCK_ROWS]
-        return row
-
-    def orthogonalize(self, vector: Tensor) -> Tensor:
-        """Return a vector without its part in the span of the rows. Called twice it is orthogonal to rounding.
-
-        Args:
-            vector: [D]; not changed.
-        """
-        for block in self._blocks:
-            vector = vector - block.T @ (block @ vector)
-        return vector
-
-    def combine(self, coefficients: np.ndarray[Any, Any]) -> Tensor:
-        """Return linear combinations of the rows, [K, D].
-
-        Args:
-            coefficients: [K, rows].
-        """
-        weights = torch.from_numpy(np.ascontiguousarray(coefficients)).to(self._device, self._dtype)
-        total = torch.zeros(len(weights), self._size, device=self._device, dtype=self._dtype)
-        for index, block in enumerate(self._blocks):
-            part = weights[:, index * BLOCK_ROWS : index * BLOCK_ROWS + len(block)]
-            total += part @ block[: part.shape[1]]
-        return total
-
-
 class Lanczos:
-    """The process: call `start`, then `step` as often as wanted; `start` again after the space has closed.
+    """The process: give it a start, then call `step`, or `direction` and `absorb`, as often as wanted.
+
+    Args:
+        operator: H, or any part of it that `size` vectors live in.
+        start: [D], not zero.
+        locked: Orthonormal rows [L, D] that the process stays orthogonal to.
+        storage: Where the basis is kept; None is the operator's device.
+        scale: A lower bound of the norm of H that is known before: beside locked vectors little may be left of it.
 
     Attributes:
         basis: Q.
-        alphas, betas: Diagonal of T and what follows each entry: the off-diagonal, 0 where a new start was made.
-        starts: Index of the first row of each start.
+        alphas, betas: Diagonal of T below the kept Ritz values, and what follows each entry: the off-diagonal.
+        leaks: For each row of Q, H q's coefficients along the locked rows, [L].
+        num_hvps: Products so far.
+        scale: A lower bound of the norm of H, from T: what rounding is relative to.
     """
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        start: Tensor,
+        *,
+        locked: Tensor | None = None,
+        storage: torch.device | None = None,
+        scale: float = 0.0,
+    ) -> None:
         self.operator = operator
-        self.basis = Basis(operator)
+        size = len(start)
+        self.basis = Basis(size, operator.device, operator.dtype, storage)
+        self._locked = Basis(size, operator.device, operator.dtype, storage)
+        for row in () if locked is None else locked.to(operator.device):
+            self._locked.append(row)
         self.alphas: list[float] = []
         self.betas: list[float] = []
-        self.starts: list[int] = []
-        self._next: Tensor | None = None
+        self.leaks: list[Array] = []
+        self.num_hvps = 0
+        self._kept, self._couplings = np.zeros(0), np.zeros(0)
+        self.scale = scale
+        for _ in range(2):
+            start = self._locked.orthogonalize(start)[0]
+            start = start / torch.linalg.vector_norm(start)
+        self.direction = start
 
     @property
-    def num_hvps(self) -> int:
-        """Products so far, and rows of Q."""
-        return len(self.alphas)
-
-    @property
-    def scale(self) -> float:
-        """A lower bound of the norm of H, from T: what rounding is relative to."""
-        return max((math.hypot(a, b) for a, b in zip(self.alphas, self.betas, strict=True)), default=0.0)
+    def rows(self) -> int:
+        """Rows of Q, the size of T."""
+        return self.basis.rows
 
     @property
     def rounding(self) -> float:
@@ -140,51 +115,76 @@ class Lanczos:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the rows since the last start span an invariant space, so that a step would lead nowhere new."""
+        """Whether the rows span an invariant space, so that a step would lead nowhere new."""
         return self.betas[-1] <= self.rounding
 
     @property
     def is_complete(self) -> bool:
-        """Whether Q spans the whole space."""
-        return self.num_hvps == self.operator.num_parameters
+        """Whether Q and the locked rows span the whole space."""
+        return self.rows + self._locked.rows == len(self.direction)
 
     @property
     def is_finite(self) -> bool:
         """Whether the last product was finite."""
         return math.isfinite(self.alphas[-1]) and math.isfinite(self.betas[-1])
 
-    def start(self, vector: Tensor) -> None:
-        """Begin, or go on after the space has closed, with the part of a vector that is orthogonal to the rows so far.
-
-        Args:
-            vector: [D], not in their span.
-        """
-        for _ in range(2):
-            vector = self.basis.orthogonalize(vector)
-            vector = vector / torch.linalg.vector_norm(vector)
-        if self.betas:
-            self.betas[-1] = 0.0
-        self.starts.append(self.num_hvps)
-        self._next = vector
-
     def step(self) -> None:
         """Append one row and take one product."""
-        assert self._next is not None, "start() comes first"
-        self.basis.append(self._next)
-        row = self.basis.last()
-        product = self.operator.hvp(row)
-        self.alphas.append(float((product * row).sum(dtype=torch.float64)))
-        rest = self.basis.orthogonalize(self.basis.orthogonalize(product))
-        self.betas.append(float(torch.linalg.vector_norm(rest, dtype=torch.float64)))
-        self._next = rest / self.betas[-1] if self.betas[-1] > 0 else rest
+        self.absorb(self.operator.hvp(self.direction))
 
-    def ritz(self, first: int = 0, last: int | None = None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return eigenvalues of T [m] in ascending order, with eigenvectors as columns [m, m], in float64.
+    def absorb(self, product: Tensor) -> None:
+        """Append `direction` to Q and go on to the next one.
 
         Args:
-            first: Take T from this row on; a start, so that the part stands alone.
-            last: Up to before this row; None for all.
+            product: H times `direction`, [D].
         """
-        alphas, betas = np.array(self.alphas[first:last]), np.array(self.betas[first:last])
-        values, vectors = eigh_tridiagonal(alphas, betas[:-1])
+        row = self.direction
+        self.basis.append(row)
+        self.num_hvps += 1
+        self.alphas.append(float((product * row).sum(dtype=torch.float64)))
+        rest, leak = self._locked.orthogonalize(product)
+        self.leaks.append(leak.numpy())
+        for _ in range(2):
+            rest = self.basis.orthogonalize(rest)[0]
+        if self._locked.rows:
+            rest = self._locked.orthogonalize(rest)[0]
+        self.betas.append(float(torch.linalg.vector_norm(rest, dtype=torch.float64)))
+        self.scale = max(self.scale, math.hypot(self.alphas[-1], self.betas[-1]))
+        self.direction = rest / self.betas[-1] if self.betas[-1] > 0 else rest
+
+    def ritz(self) -> tuple[Array, Array]:
+        """Return eigenvalues of T [m] in ascending order, with eigenvectors as columns [m, m], in float64."""
+        alphas, betas = np.array(self.alphas), np.array(self.betas)
+        kept = len(self._kept)
+        if kept == 0:
+            values, vectors = eigh_tridiagonal(alphas, betas[:-1])
+            return values, vectors
+        t = np.diag(np.concatenate([self._kept, alphas]))
+        t[kept, :kept] = t[:kept, kept] = self._couplings
+        for i, beta in enumerate(betas[:-1], start=kept):
+            t[i, i + 1] = t[i + 1, i] = beta
+        values, vectors = np.linalg.eigh(t)
         return values, vectors
+
+    def bounds(self, vectors: Array) -> Array:
+        """Return the norm of H v - theta v of Ritz vectors, [K].
+
+        Args:
+            vectors: Columns of T's eigenvectors, [m, K].
+        """
+        within = np.linalg.norm(np.stack(self.leaks).T @ vectors, axis=0)  # along the locked rows
+        total: Array = np.hypot(self.betas[-1] * np.abs(vectors[-1]), within)
+        return total
+
+    def restart(self, chosen: Array) -> None:
+        """Go on with some Ritz vectors in the place of all rows; the space they span with `direction` is kept.
+
+        Args:
+            chosen: Which, as indices into what `ritz` returns; fewer than there are rows.
+        """
+        values, vectors = self.ritz()
+        vectors = vectors[:, chosen]
+        self._kept, self._couplings = values[chosen], self.betas[-1] * vectors[-1]
+        self.leaks = list((np.stack(self.leaks).T @ vectors).T)
+        self.basis.collapse(vectors.T)
+        self.alphas, self.betas = [], []

@@ -109,7 +109,10 @@ def _gaussian(objective: Objective, generator: torch.Generator) -> Tensor:
 
 def _eigenvectors(objective: Objective, count: int, seed: int) -> tuple[Tensor, Status]:
     pairs = hessian_eigenvalues(objective, k=count, seed=seed)
-    return pairs.vectors.double(), Status.COMPLETE if pairs.status is Status.CONVERGED else pairs.status
+    return pairs.vectors.double(), Status.COMPLETE if pairs.status in (
+        Status.CONVERGED,
+        Status.BREAKDOWN,
+    ) else pairs.status
 
 
 def _given(objective: Objective, directions: Tensor | Sequence[Tensor], count: int) -> Tensor:
