@@ -18,16 +18,25 @@ if TYPE_CHECKING:
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.objective import NotRepeatable, Objective
+    from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
+    from analysis.operators.restricted import Centralized, Preconditioned
+    from analysis.self_check import SelfCheck
     from analysis.surface.scan import Line, Surface, loss_line, loss_surface
 
 __all__ = [
+    "Centralized",
     "Eigenpairs",
+    "EmpiricalFisher",
+    "GaussNewton",
+    "GradientCovariance",
     "GradientNoise",
     "LayerNoise",
     "Line",
     "NotRepeatable",
     "Objective",
+    "Preconditioned",
     "Result",
+    "SelfCheck",
     "Sharpness",
     "SpectralDensity",
     "Status",
@@ -56,6 +65,9 @@ _HOMES = {
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
+    "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
+    "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.self_check": ("SelfCheck",),
     "analysis.surface.scan": ("Line", "Surface", "loss_line", "loss_surface"),
 }
 

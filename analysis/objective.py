@@ -22,6 +22,7 @@ from analysis.difference import CentralDifference
 from analysis.evaluation import Evaluation, positive
 from analysis.gradient_tape import record_gradient
 from analysis.parameters import Selection
+from analysis.self_check import SelfCheck, self_check
 from analysis.tapes import Tapes
 
 __all__ = ["NotRepeatable", "Objective"]
@@ -211,6 +212,18 @@ class Objective(Evaluation):
         other = super().on(data)
         other._tapes, other._difference = self._tapes.fresh(), None
         return other
+
+    def self_check(self, *, seed: int = 0) -> SelfCheck:
+        """Check that products are what they should be. Cost: 3 products and 11 gradients.
+
+        Args:
+            seed: Of the random directions.
+
+        Returns:
+            Differences to a product by finite differences, to its transpose and to itself, and whether the model is
+            unchanged; `.passed` and `.report` sum up.
+        """
+        return self_check(self, seed=seed)
 
     def release(self) -> None:
         """Free the graphs kept for Hessian products; the next product records them anew."""

@@ -12,7 +12,8 @@ first. Measured by `benchmarks/curvature.py --only product`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -70,6 +71,26 @@ class _FixedBatchNorm(NamedTuple):
         return three
 
 
+_is_outputs_only = False  # not a context variable: the backward of a GPU runs in threads of its own
+
+
+@contextmanager
+def outputs_only() -> Iterator[None]:
+    """Within this context second derivatives are taken by the incoming gradient alone, not by input and weight.
+
+    For u -> J^T u, which is differentiated by u: torch does not tell a function which of its inputs are asked for.
+
+    Yields:
+        Nothing.
+    """
+    global _is_outputs_only
+    before, _is_outputs_only = _is_outputs_only, True
+    try:
+        yield
+    finally:
+        _is_outputs_only = before
+
+
 class _Once(Function):
     """y = B(x, w) + b, whose backward is `_Twice`."""
 
@@ -108,7 +129,7 @@ class _Twice(Function):
         if ctx.needs_input_grad[2]:
             by_grad = _sum_of_parts(ctx.op, x, weight, u, v, c)
         mask = [v is not None and ctx.needs_input_grad[3], u is not None and ctx.needs_input_grad[4], False]
-        if any(mask):
+        if any(mask) and not _is_outputs_only:
             # what the mask leaves out may be any tensor of the right shape
             by_x, by_weight, _ = ctx.op.backward(
                 grad, x if u is None else u, weight if v is None else v, mask, is_tangent=True
