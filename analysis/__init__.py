@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analysis.claims.results import Verdicts, verify
     from analysis.curvature.density import SpectralDensity, spectral_density
     from analysis.curvature.hessian import Eigenpairs, hessian_eigenvalues
+    from analysis.curvature.layers import LayerCurvature, layer_curvature
     from analysis.curvature.trace import TraceEstimate, hessian_trace
     from analysis.evidence import Result, Status
     from analysis.files import load
@@ -30,6 +31,7 @@ __all__ = [
     "GaussNewton",
     "GradientCovariance",
     "GradientNoise",
+    "LayerCurvature",
     "LayerNoise",
     "Line",
     "NotRepeatable",
@@ -47,6 +49,7 @@ __all__ = [
     "gradient_noise",
     "hessian_eigenvalues",
     "hessian_trace",
+    "layer_curvature",
     "load",
     "loss_line",
     "loss_surface",
@@ -59,6 +62,7 @@ _HOMES = {
     "analysis.claims.results": ("Verdicts", "verify"),
     "analysis.curvature.density": ("SpectralDensity", "spectral_density"),
     "analysis.curvature.hessian": ("Eigenpairs", "hessian_eigenvalues"),
+    "analysis.curvature.layers": ("LayerCurvature", "layer_curvature"),
     "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-Selection = None | str | Iterable[str] | Callable[[str, nn.Parameter], bool]
+Selection = None | str | re.Pattern[str] | Iterable["str | re.Pattern[str]"] | Callable[[str, nn.Parameter], bool]
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def select(model: nn.Module, selection: Selection) -> tuple[str, ...]:
 
     Args:
         model: The network.
-        selection: None for every parameter that requires a gradient; names or glob patterns ("encoder.*"); or a
-            predicate (name, parameter) -> bool. A named parameter is taken even if it is frozen.
+        selection: None for every parameter that requires a gradient; names, glob patterns ("encoder.*") or compiled
+            regular expressions (searched for anywhere in a name); or a predicate (name, parameter) -> bool. A named
+            parameter is taken even if it is frozen.
 
     Returns:
         Names of the chosen parameters; a tied one appears once, under its first name.
@@ -110,13 +112,28 @@ def select(model: nn.Module, selection: Selection) -> tuple[str, ...]:
             raise ValueError(f"the predicate given as `parameters` chose none of {len(parameters)} parameters")
     else:
         chosen = set()
-        for pattern in [selection] if isinstance(selection, str) else selection:
-            matches = fnmatch.filter(parameters, pattern)
+        for pattern in [selection] if isinstance(selection, (str, re.Pattern)) else selection:
+            text = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+            if isinstance(pattern, re.Pattern):
+                matches = [name for name in parameters if pattern.search(name)]
+            else:
+                matches = fnmatch.filter(parameters, pattern)
             if not matches:
-                near = difflib.get_close_matches(pattern, parameters, n=3, cutoff=0.3) or list(parameters)[:3]
-                raise ValueError(f"parameters: {pattern!r} matches no parameter; near names: {', '.join(near)}")
+                near = difflib.get_close_matches(text, parameters, n=3, cutoff=0.3) or list(parameters)[:3]
+                raise ValueError(f"parameters: {text!r} matches no parameter; near names: {', '.join(near)}")
             chosen.update(matches)
     return tuple(name for name in parameters if name in chosen)
+
+
+def owner_of(name: str) -> str:
+    """Return the path of the module a weight belongs to; for a parametrized one that of the module that uses it.
+
+    Args:
+        name: Of the parameter; the model's own have the path "".
+    """
+    path = name.rpartition(".")[0]
+    outer, is_parametrized, _ = path.partition("parametrizations.")
+    return outer.rstrip(".") if is_parametrized else path
 
 
 def layout_of(

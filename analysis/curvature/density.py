@@ -68,6 +68,25 @@ class SpectralDensity(Result):
             return torch.full_like(curves[0], math.nan)
         return curves.std(0) / math.sqrt(len(curves))
 
+    def outliers(self, tol: float = 0.01) -> Tensor:
+        """Return the eigenvalues that stand alone outside the bulk, [O] in float64, the largest first.
+
+        From either end inward, an eigenvalue is taken as long as every probe has exactly one node of weight > 0 within
+        tol of it: a Krylov space finds isolated eigenvalues each time, and puts its nodes elsewhere in a bulk each
+        time. Equal eigenvalues count as one, and at least two probes are needed.
+
+        Args:
+            tol: Distance, relative to the largest |node|; > 0. 0.01 is our choice, the usual width of the kernel.
+        """
+        if not (math.isfinite(tol) and tol > 0):
+            raise ValueError(f"tol must be a finite number > 0, relative to the largest eigenvalue, got {tol}")
+        rows = [row[weight > 0] for row, weight in zip(self.nodes, self.weights, strict=True)]
+        if len(rows) < 2 or any(not bool(row.isfinite().all()) for row in rows):
+            return torch.zeros(0, dtype=torch.float64)
+        reach = tol * max(float(row.abs().max()) for row in rows)
+        found = [*_from_above(rows, reach), *(-value for value in reversed(_from_above([-row for row in rows], reach)))]
+        return torch.tensor(sorted(set(found), reverse=True), dtype=torch.float64)
+
     def _per_probe(self, grid: Tensor, width: float | None) -> Tensor:
         low, high = float(self.nodes.min()), float(self.nodes.max())
         if width is None:
@@ -144,3 +163,16 @@ def spectral_density(
         status=status,
         seed=seed,
     )
+
+
+def _from_above(rows: list[Tensor], reach: float) -> list[float]:
+    """Return the values, from the largest on, that all rows agree on to within `reach`."""
+    found: list[float] = []
+    ordered = [row.sort(descending=True).values for row in rows]
+    for column in zip(*(row.tolist() for row in ordered), strict=False):
+        value = sum(column) / len(column)
+        below = [float(row[len(found) + 1]) if len(row) > len(found) + 1 else -math.inf for row in ordered]
+        if max(column) - min(column) > reach or max(below) > value - reach:
+            break
+        found.append(value)
+    return found

@@ -25,6 +25,7 @@ from analysis.noise.control import control_directions
 from analysis.noise.moments import Estimates, Moments
 from analysis.noise.per_sample import MeanGradient, PerSampleGradients, mean_gradient
 from analysis.objective import Objective
+from analysis.parameters import owner_of
 from gcsam.centralize import centralize, remove_component
 
 MCCANDLISH = "McCandlish et al. (2018), arXiv 1812.06162"
@@ -178,7 +179,7 @@ class _Projections:
 
     def __init__(self, objective: Objective, mean: MeanGradient, seed: int) -> None:
         shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
-        owners = {name: _owner(name) for name in objective.names}
+        owners = {name: owner_of(name) for name in objective.names}
         paths = list(dict.fromkeys(owners.values()))
         self.layers = tuple(path or type(objective.model).__name__ for path in paths)
         self._row = {name: paths.index(path) for name, path in owners.items()}
@@ -229,13 +230,6 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Return the inner product of each row of a with that of b, or with its only row: [C]."""
     products: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
     return products.double()
-
-
-def _owner(name: str) -> str:
-    """Return the path of the module a weight belongs to; for a parametrized one that of the module that uses it."""
-    path = name.rpartition(".")[0]
-    outer, is_parametrized, _ = path.partition("parametrizations.")
-    return outer.rstrip(".") if is_parametrized else path
 
 
 def _by_kind(estimates: Estimates) -> list[LayerNoise]:

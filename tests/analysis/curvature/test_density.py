@@ -83,3 +83,21 @@ def test_misuse_is_told(options: dict[str, int]) -> None:
     for width in (0.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="width must be a finite number > 0"):
             found.density(torch.zeros(1), width)
+
+
+def test_outliers_are_told_from_the_bulk() -> None:
+    """Three that stand alone above, one below, and a semicircle between them."""
+    angles = torch.linspace(0.01, 3.13, 396, dtype=torch.float64)
+    spectrum = torch.cat([2 * torch.cos(angles), torch.tensor([30.0, 17.0, 9.0, -6.0])])
+    found = spectral_density(with_spectrum(spectrum), probes=6, steps=40)
+    assert_close(found.outliers(), [30.0, 17.0, 9.0, -6.0], relative=1e-6)
+    assert_close(spectral_density(with_spectrum(spectrum[:396]), probes=6, steps=40).outliers(), [], absolute=0.0)
+    assert len(found.outliers(tol=0.5)) < 4  # what is nearer than the tolerance to others does not stand alone
+
+
+def test_a_spectrum_of_few_values_is_all_outliers_and_one_probe_tells_nothing() -> None:
+    few = with_spectrum([5.0, *[1.0] * 9])
+    assert_close(spectral_density(few, probes=3, steps=5).outliers(), [5.0, 1.0], absolute=1e-10)
+    assert len(spectral_density(few, probes=1, steps=5).outliers()) == 0
+    with pytest.raises(ValueError, match="tol must be a finite number > 0"):
+        spectral_density(few, probes=2, steps=5).outliers(tol=0.0)
