@@ -22,6 +22,7 @@ from analysis.losses import summed
 from analysis.parameters import Selection, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
+HALF = (torch.bfloat16, torch.float16)
 Own = TypeVar("Own", bound="Evaluation")
 
 
@@ -54,8 +55,14 @@ class Evaluation:
         self.data = as_batches(data)
         self.batch_loss = batch_loss if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
         self.batchnorm = batchnorm
-        self._dtype = dtype
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype must be torch.float32, torch.float64 or None, got {dtype}; in half precision a Hessian product "
+                "would be rounding to its second digit"
+            )
         self.layout = layout_of(model, select(model, parameters), device, dtype)
+        is_half = any(parameter.dtype in HALF for parameter in model.parameters())
+        self._dtype = self.layout.dtype if is_half else dtype
         chosen = set(self.names)
         self.centralize_dims = {name: dims for name, dims in module_dims(model).items() if name in chosen}
         self.row_dims = {name: dims for name, dims in row_dims(model).items() if name in chosen}
@@ -187,6 +194,22 @@ class Evaluation:
             batch: One of `batches()`.
         """
         return self.batch_loss(ModelAt(self.model, state), batch)
+
+    def refuse_detached(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse a loss without a gradient; call it where none of the measured weights had one.
+
+        Args:
+            state: As returned by `state()`.
+
+        Raises:
+            ValueError: The loss of the first batch depends on no parameter at all, so that it was cut off somewhere.
+        """
+        leaves = {name: state[name].detach().requires_grad_() for name, _ in self.model.named_parameters()}
+        if not self.evaluate({**state, **leaves}, next(self.batches()))[0].requires_grad:
+            raise ValueError(
+                "the loss must depend on the model's parameters, got one without a gradient; look for .detach(), "
+                ".item(), numpy or no_grad on the way from the model to the loss"
+            )
 
     def _with_own_buffers(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {**tensors, **{name: tensors[name].clone() for name, _ in self.model.named_buffers()}}

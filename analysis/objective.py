@@ -46,8 +46,8 @@ class Objective(Evaluation):
         batch_loss: Instead of `loss_fn`, for any batch: `batch_loss(model, batch) -> (loss_sum, count)`.
         reduction: "mean" or "sum", for a `loss_fn` that has no `.reduction`; None reads it, else means "mean".
         device: Where to compute; None is where the model is. The model itself is not moved.
-        dtype: Floating-point type to compute in, for example torch.float64; None is the model's own. Vectors are
-            float32 at least, and sums over batches are taken in that, also where weights are bfloat16.
+        dtype: To compute in, torch.float32 or torch.float64; None is the model's own, and float32 where its weights
+            are in half precision.
         batchnorm: "eval" takes the model's running statistics; "recalibrate" those of the data, anew for every set of
             weights. Derivatives take either as constants.
         memory_budget: Bytes for the graphs kept between products; None is half of what is free at the first product,
@@ -143,14 +143,18 @@ class Objective(Evaluation):
             state = self.state(at)
             leaves = [state[name].detach().requires_grad_() for name in self.names]
             state.update(zip(self.names, leaves, strict=True))
+            has_gradient = False
             for batch in self.batches():
                 loss_sum, batch_count = self.evaluate(state, batch)
                 count = count + batch_count
+                has_gradient = has_gradient or loss_sum.requires_grad
                 if loss_sum.requires_grad:  # else a batch that touches none of the measured weights
                     pieces = torch.autograd.grad(loss_sum, leaves, allow_unused=True)
                     for part, piece in zip(parts, pieces, strict=True):
                         if piece is not None:
                             part += piece
+            if not has_gradient:
+                self.refuse_detached(state)
         return total / positive(count)
 
     def hvp(self, vector: Tensor, at: Tensor | None = None) -> Tensor:

@@ -120,11 +120,15 @@ class Tapes(Generic[T]):
             point = self._point_at(evaluation, at)
             total = torch.zeros(evaluation.num_parameters, dtype=evaluation.dtype, device=evaluation.device)
             parts = list(evaluation.layout.split(total).values())
+            has_graph = False
             for tape, batch_count, keep in self._each(evaluation, point):
                 count = count + batch_count
+                has_graph = has_graph or len(tape.roots) > 0
                 for part, piece in zip(parts, use(tape, point.leaves, keep), strict=True):
                     if piece is not None:
                         part += piece.detach()
+            if not has_graph:
+                evaluation.refuse_detached(point.state)
         return total / positive(count)
 
     def _point_at(self, evaluation: Evaluation, at: Tensor | None) -> _Point[T]:
