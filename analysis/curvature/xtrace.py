@@ -52,7 +52,7 @@ class Probing(NamedTuple):
 
 
 def standard_error(samples: list[float] | Array) -> float:
-    """Return the standard error of the mean of samples; 0 of a single one, which only D = 1 has, where it is exact.
+    """Return the standard error of the mean of independent samples; 0 of a single one.
 
     Args:
         samples: At least one.
@@ -73,8 +73,9 @@ def xtrace(
 
     The error is looked at after min_probes probes and then each time their number has doubled, or the budget is used.
     Earlier products are kept: none is taken twice. Probes end at D, where Q is a basis of everything and the trace
-    exact. The samples share most of their Q_(i): their standard error does not see a common error. For exchangeable
-    samples Var(mean) = E[standard_error^2] + Cov(sample i, sample j), whatever the operator.
+    exact. The samples share most of their Q_(i), so that their own spread does not show the error they have in common.
+    The standard error is therefore the jackknife: the whole estimator made again without each probe, which takes no
+    further product. Its square is too large rather than too small on average (Efron and Stein 1981).
 
     Args:
         operator: A symmetric matrix by its products.
@@ -96,12 +97,11 @@ def xtrace(
             progress(sketch.num_hvps, max_hvps)
         if not sketch.is_finite:
             unknown = [math.nan] * len(sketch.squares)
-            return Probing(math.nan, math.nan, unknown, sketch.squares, Status.NOT_FINITE, sketch.num_hvps)
+            return Probing(math.nan, math.nan, unknown, unknown, Status.NOT_FINITE, sketch.num_hvps)
         if sketch.size < look_at:
             continue
-        samples = sketch.samples()
+        samples, error = sketch.estimate()
         value = float(np.mean(samples))
-        error = 0.0 if sketch.is_complete else standard_error(samples)
         converged = error <= tol * abs(value)
         if converged or sketch.size == limit:
             status = Status.CONVERGED if converged else Status.MAX_HVPS
@@ -138,11 +138,6 @@ class _Sketch:
         length = torch.linalg.vector_norm(vector, dtype=torch.float64)
         return vector * float(math.sqrt(len(vector)) / length)
 
-    def _along(self, rows: list[Tensor], vector: Tensor) -> Array:
-        """Return the inner products of rows with a vector, in float64: [rows]."""
-        products = [torch.dot(row, vector) for row in rows]
-        return torch.stack(products).to("cpu", torch.float64).numpy() if rows else np.zeros(0)
-
     def _product(self, vector: Tensor) -> tuple[Tensor, float]:
         product = self._operator.hvp(vector)
         self.num_hvps += 1
@@ -164,7 +159,7 @@ class _Sketch:
         rest = product + shift * vector
         column = np.zeros(self.size)
         for _ in range(2):
-            part = self._along(self._q, rest)
+            part = _along(self._q, rest)
             for row, amount in zip(self._q, part, strict=True):
                 rest.sub_(row, alpha=float(amount))
             column += part
@@ -175,13 +170,13 @@ class _Sketch:
         self._q.append(rest)
         self._z.append(image)
 
-    def samples(self) -> Array:
-        """Return the estimate of each probe, [m]."""
+    def estimate(self) -> tuple[Array, float]:
+        """Return the estimate of each probe, [m], and the jackknife standard error of their mean."""
         m, size = self.size, self._operator.num_parameters
-        core = np.stack([self._along(self._q, row) for row in self._z])  # Q^T H Q
+        core = np.stack([_along(self._q, row) for row in self._z])  # Q^T H Q
         core = (core + core.T) / 2
         if self.is_complete:
-            return np.full(m, np.trace(core))
+            return np.full(m, np.trace(core)), 0.0
         triangle = np.zeros((m, m))
         for index, column in enumerate(self._triangle):
             triangle[: index + 1, index] = column
@@ -190,19 +185,42 @@ class _Sketch:
         again = torch.Generator().manual_seed(self._seed)  # drawn again, not kept: a third m D numbers
         for index in range(m):
             vector = self._draw(again)
-            inside[:, index] = self._along(self._q, vector)
-            products[:, index] = self._along(self._z, vector)
+            inside[:, index] = _along(self._q, vector)
+            products[:, index] = _along(self._z, vector)
             lengths[index] = float(torch.linalg.vector_norm(vector, dtype=torch.float64)) ** 2
         # span Q_(i) is what is orthogonal to s_i in span Q, where R_(i)^T s_i = 0
         left_out = solve_triangular(triangle / np.linalg.norm(triangle, axis=0), np.eye(m), trans="T")
         left_out /= np.linalg.norm(left_out, axis=0)
-        # the part of w_i orthogonal to Q_(i) is mu_i = a_i Q s_i + u_i, with u_i orthogonal to Q
-        along = (left_out * inside).sum(axis=0)  # a_i
-        outside = products - core @ inside  # Q^T H u_i
+        outside = products - core @ inside  # Q^T H u_i, u_i the part of w_i orthogonal to Q
         form_outside = np.array(self._forms) - (inside * (products + outside)).sum(axis=0)  # u_i^T H u_i
-        form_left_out = (left_out * (core @ left_out)).sum(axis=0)  # s_i^T Q^T H Q s_i
-        form = along**2 * form_left_out + 2 * along * (left_out * outside).sum(axis=0) + form_outside
-        # mu_i is scaled to the length it has on average: its direction is independent of its length, and less varies
-        scale = (size - m + 1) / (lengths - (inside**2).sum(axis=0) + along**2)
-        samples: Array = np.trace(core) - form_left_out + scale * form
-        return samples
+        rest = lengths - (inside**2).sum(axis=0)  # ||u_i||^2
+
+        def estimates(complements: list[Array], chosen: Array) -> Array:
+            """Return the estimates of the chosen probes, each with orthonormal directions [m] left out of Q."""
+            free = size - m + len(complements)
+            part = sum(c * (c * inside[:, chosen]).sum(axis=0) for c in complements)  # of w_i, back from Q
+            gone = sum((c * (core @ c)).sum(axis=0) for c in complements)
+            form = (part * (core @ part)).sum(axis=0) + 2 * (part * outside[:, chosen]).sum(axis=0)
+            # what is left of w_i is scaled to the length it has on average: direction and length are independent
+            scale = free / (rest[chosen] + (part**2).sum(axis=0))
+            found: Array = np.trace(core) - gone + scale * (form + form_outside[chosen])
+            return found
+
+        everyone = np.arange(m)
+        samples = estimates([left_out], everyone)
+        without = np.zeros(m)  # the whole estimator with each probe removed
+        for i in everyone:
+            others = everyone[everyone != i]
+            first = np.repeat(left_out[:, [i]], m - 1, axis=1)
+            second = left_out[:, others] - first * (first * left_out[:, others]).sum(axis=0)
+            second /= np.linalg.norm(second, axis=0)
+            without[i] = estimates([first, second], others).mean()
+        return samples, math.sqrt((m - 1) / m * float(((without - without.mean()) ** 2).sum()))
+
+
+def _along(rows: list[Tensor], vector: Tensor) -> Array:
+    """Return the inner products of rows with a vector, in float64: [rows]."""
+    if not rows:
+        return np.zeros(0)
+    found: Array = torch.stack([torch.dot(row, vector) for row in rows]).to("cpu", torch.float64).numpy()
+    return found
