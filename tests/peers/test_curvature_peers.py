@@ -101,8 +101,11 @@ def test_our_products_are_those_of_curvlinops(name: str, budget: int | None) -> 
 )
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_our_other_matrices_are_those_of_curvlinops(ours: Any, theirs: str, name: str) -> None:
+    """But for its EF of squared error, which lacks one of the two divisions by the 3 outputs: see the next test."""
     problem = make(name)
-    assert_same_products(ours(problem.objective()).hvp, theirs, problem)
+    operator = ours(problem.objective())
+    factor = 3 if theirs == "EFLinearOperator" and isinstance(problem.loss_fn, nn.MSELoss) else 1
+    assert_same_products(lambda vector: factor * operator.hvp(vector), theirs, problem)
 
 
 def output_jacobian(problem: Problem) -> tuple[Tensor, Tensor]:
