@@ -35,8 +35,9 @@ def free_memory(device: torch.device) -> int:
 class PeakMemory:
     """Bytes that a measurement took at its peak, above what there was when it began.
 
-    On CUDA torch's allocator says so. On a CPU it is the resident memory of the process: exact where the measurement
-    set a new record for the process, else the largest of the samples taken by `sample`.
+    On CUDA torch's allocator says so; its own record of the peak starts anew. On a CPU it is the resident memory of the
+    process: exact where the measurement set a new record for the process, else the largest of the samples taken by
+    `sample`.
 
     Args:
         device: Whose memory.

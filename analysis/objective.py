@@ -218,7 +218,7 @@ class Objective(Evaluation):
         return other
 
     def self_check(self, *, seed: int = 0) -> SelfCheck:
-        """Check that products are what they should be. Cost: 3 products and 11 gradients.
+        """Check that products are what they should be. Cost: 3 products and 19 gradients.
 
         Args:
             seed: Of the random directions.

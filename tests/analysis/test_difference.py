@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis import Objective
+from analysis import Objective, hessian_eigenvalues
 from analysis.difference import LADDER, CentralDifference
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
@@ -94,12 +94,12 @@ def test_a_quadratic_is_exact_and_a_cubic_too() -> None:
 def test_the_step_follows_the_function() -> None:
     """Truncation alone wants the smallest step, rounding alone the largest. Fails if the ladder is not used."""
     w, v = torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
-    wavy = CentralDifference(lambda w: torch.sin(3e4 * w) / 3e4, w)
+    wavy = CentralDifference(lambda w: torch.sin(1e5 * w) / 1e5, w)
     wavy.product(v)
     noise = torch.Generator().manual_seed(0)
     noisy = CentralDifference(lambda w: w + 1e-9 * torch.randn(4, dtype=torch.float64, generator=noise), w)
     noisy.product(v)
-    assert wavy.step / noisy.step == pytest.approx(LADDER[-2] / LADDER[0])
+    assert (wavy.rung, noisy.rung) == (len(LADDER) - 2, 0)
 
 
 def test_scale_zero_and_cost() -> None:
@@ -116,9 +116,42 @@ def test_scale_zero_and_cost() -> None:
     first = difference.product(v)
     assert len(calls) == 2 * len(LADDER)
     second = difference.product(2 * v)
-    assert len(calls) == 2 * len(LADDER) + 2
+    assert len(calls) == 2 * len(LADDER) + 4
     assert_close(first, 3 * v, relative=1e-10)
     assert_close(second, 2 * first, relative=1e-10)
+
+
+def test_a_long_vector_after_the_first_takes_the_same_step() -> None:
+    """Fails if the step of a later product is scaled with its vector."""
+    w, v = torch.linspace(1, 2, 6, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
+    difference = CentralDifference(torch.sin, w)
+    difference.product(v)
+    assert_close(difference.product(1e4 * v), 1e4 * w.cos(), relative=1e-8)
+
+
+def test_the_step_is_chosen_anew_where_the_function_bends_more() -> None:
+    """One coordinate in six oscillates: a step that suits the others is far too long for it."""
+    w = torch.linspace(1, 2, 6, dtype=torch.float64)
+    rates = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1e6], dtype=torch.float64)
+    difference = CentralDifference(lambda w: torch.sin(rates * w) / rates, w)
+    easy, hard = torch.eye(6, dtype=torch.float64)[[0, 5]]
+    assert_close(difference.product(easy)[0], w[0].cos(), relative=1e-8)
+    rung = difference.rung
+    assert_close(difference.product(hard)[5], (1e6 * w[5]).cos(), absolute=3 * difference.error)
+    assert difference.rung > rung
+    assert difference.error < 0.1
+
+
+def test_residuals_hold_the_error_of_the_products() -> None:
+    """Lanczos alone would call these pairs exact to 1e-6; the products are not."""
+    model, data = near_convergence()
+    objective = Objective(model, F.cross_entropy, data, hvp_method="finite_difference")
+    found = hessian_eigenvalues(objective, 1, tol=1e-2)
+    assert found.method == "finite_difference"
+    assert float(found.residuals[0]) >= objective.product_error > 0
+    v = found.vectors[0].double()
+    exact = Objective(model, F.cross_entropy, data, dtype=torch.float64).hvp(v)
+    assert float((exact - float(found.values[0]) * v).norm()) <= 3 * float(found.residuals[0])
 
 
 def test_nan_stays_nan() -> None:

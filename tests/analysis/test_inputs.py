@@ -179,3 +179,53 @@ def test_a_loss_of_several_numbers_is_refused() -> None:
     objective = Objective(model, lambda o, t: F.cross_entropy(o, t, reduction="none"), batches)
     with pytest.raises(ValueError, match="the loss must be one number per batch"):
         objective.hvp(torch.ones(51))
+
+
+def test_tokens_weigh_alike_however_they_are_batched() -> None:
+    """10 and 80 valid tokens in two batches, or 90 in one; and a third batch without any adds nothing."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 7)).double()
+    tokens, labels = torch.randint(7, (25, 8)), torch.randint(7, (25, 8))
+    labels[:5, 2:], labels[5:, 4:] = -100, -100
+    loss_fn = nn.CrossEntropyLoss()
+
+    def by_token(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
+        scores = model(batch[0]).flatten(0, 1)
+        return F.cross_entropy(scores, batch[1].flatten(), reduction="sum"), (batch[1] != -100).sum()
+
+    cut = [(tokens[:5], labels[:5]), (tokens[5:], labels[5:]), (tokens[:3], torch.full((3, 8), -100))]
+    assert [int((target != -100).sum()) for _, target in cut] == [10, 80, 0]
+    v = torch.linspace(-1, 1, 63, dtype=torch.float64)
+    whole = Objective(model, batch_loss=by_token, data=(tokens, labels))
+    pieces = Objective(model, batch_loss=by_token, data=cut)
+    assert_close(pieces.hvp(v), whole.hvp(v), relative=1e-12)
+    flat = Objective(model, loss_fn, [(x.flatten(), y.flatten()) for x, y in cut])  # the count read off ignore_index
+    assert_close(flat.hvp(v), whole.hvp(v), relative=1e-12)
+    assert flat.loss() == pytest.approx(whole.loss(), rel=1e-12)
+
+
+def test_a_second_objective_on_the_same_model_finds_the_same_bits() -> None:
+    """Fails where a first measurement leaves gradients that a second one adds to."""
+    model, loss_fn, batches = CASES[1].make()
+    first, second = (hessian_eigenvalues(Objective(model, loss_fn, batches), 2) for _ in range(2))
+    assert first == second
+
+
+def test_passes_over_the_data_are_counted() -> None:
+    """Construction reads nothing. Kept graphs read the data once, beside a check of one batch; else each product."""
+
+    class Counted(list):
+        passes = 0
+
+        def __iter__(self) -> Any:
+            self.passes += 1
+            return super().__iter__()
+
+    model, loss_fn, batches = CASES[1].make()
+    for budget, expected in ((None, 1), (0, None)):
+        data = Counted(batches)
+        objective = Objective(model, loss_fn, data, memory_budget=budget)
+        assert data.passes == 0
+        found = hessian_eigenvalues(objective, 2)
+        check = 1  # the first batch, twice evaluated: does the loss repeat?
+        assert data.passes - check == (found.num_hvps if expected is None else expected)

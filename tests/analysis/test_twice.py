@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from analysis.twice import FastDoubleBackward
+from analysis import twice
+from analysis.twice import FastDoubleBackward, outputs_only
 from tests.compare import assert_close
 
 
@@ -159,3 +160,27 @@ def test_a_third_derivative_is_refused() -> None:
         first = torch.autograd.grad(F.conv2d(x, w).pow(4).sum(), w, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="a third derivative was asked for"):
         torch.autograd.grad(first.sum(), w, create_graph=True)
+
+
+def test_derivatives_by_the_output_alone_take_no_backward_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """U -> J^T u differentiated by u: torch would have input and weight differentiated too, and throw that away."""
+    calls = []
+    kernel = twice._Convolution.backward
+    monkeypatch.setattr(
+        twice._Convolution, "backward", lambda *args, **kwargs: calls.append(1) or kernel(*args, **kwargs)
+    )
+    torch.manual_seed(4)
+    x, w = randn(2, 2, 5, 5).requires_grad_(), randn(3, 2, 3, 3).requires_grad_()
+    with FastDoubleBackward():
+        y = F.conv2d(x, w)
+    u = torch.zeros_like(y, requires_grad=True)
+    pulled = torch.autograd.grad(y, w, u, create_graph=True)[0]
+    v = torch.randn_like(w)
+    calls.clear()
+    expected = torch.autograd.grad(pulled, u, v, retain_graph=True)[0]
+    assert len(calls) == 1
+    with outputs_only():
+        found = torch.autograd.grad(pulled, u, v)[0]
+    assert len(calls) == 1
+    assert torch.equal(found, expected)
+    assert_close(found, F.conv2d(x, v).detach(), relative=1e-13)
