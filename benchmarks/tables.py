@@ -1,0 +1,139 @@
+"""Put the numbers of `results/*.json` into the tables of `README.md`, so that no figure there is typed by hand.
+
+    python benchmarks/tables.py
+
+Right when writing again changes nothing, which a test asks of the README as it is (`tests/benchmarks/test_tables.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+Report = Mapping[str, Any]
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells.
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine_line(report: Report) -> str:
+    """Return one line that says where and when."""
+    about = report["about"]
+    where = f"{about['processor']}, {about['threads']} threads" if about["device"] == "cpu" else about["device"]
+    versions = ", ".join(
+        f"{name} {about[name]}"
+        for name in ("torch", "pytorch_optimizer", "curvlinops", "hessian_eigenthings", "pyhessian")
+        if about.get(name)
+    )
+    return f"*{where}; Python {about['python']}, {versions}; {about['date']}.*"
+
+
+def eigenpairs(report: Report) -> str:
+    """Return the table of contestants at the top eigenpairs: the attempt that met the tolerance, or the last."""
+    rows = []
+    found = [row for row in report["rows"] if row["part"] == "table" and "contestant" in row]
+    ours = found[0]["seconds"]
+    for row in found:
+        worst = f"{max(row['true_residuals']):.1e}" if "true_residuals" in row else row["gave_up"]
+        met = "yes" if row["meets"] else "no"
+        rows.append([
+            row["contestant"],
+            str(row["products"]),
+            f"{row['seconds']:.1f}",
+            f"{row['seconds'] / ours:.1f}",
+            worst,
+            met,
+            str(row["products_of_all_attempts"]),
+        ])
+    head = ["", "products", "seconds", "times ours", "worst true residual", "met", "products of all attempts"]
+    return markdown(head, rows)
+
+
+def products(report: Report) -> str:
+    """Return the table of one product in gradients."""
+    rows = [row for row in report["rows"] if row["part"] == "product"]
+    names = list(dict.fromkeys(ratio["ours"] for row in rows for ratio in row["ratios"]))
+    cells = []
+    for row in rows:
+        medians = {ratio["ours"]: f"{ratio['median']:.2f}" for ratio in row["ratios"]}
+        cells.append([f"{row['network']}, batch {row['batch']}", *(medians.get(name, "fails") for name in names)])
+    return markdown(["", *names], cells)
+
+
+def counts(report: Report) -> str:
+    """Return the table of products beside the ideal Krylov count."""
+    cells = []
+    for row in report["rows"]:
+        if row["part"] == "count":
+            basis = "no limit" if row["max_basis"] is None else str(row["max_basis"])
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+            cells.append([str(row["k"]), basis, str(row["products"]), str(row["ideal"]), ratio])
+    return markdown(["k", "vectors kept", "products", "ideal", "ratio"], cells)
+
+
+def optimizer(report: Report) -> str:
+    """Return the table of ratios of the optimizer benchmark."""
+    cells = [
+        [
+            f"{row['model']}, {row['memory_format']}",
+            row["quantity"],
+            f"{ratio['ours']} / {ratio['theirs']}",
+            f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        ]
+        for row in report["rows"]
+        for ratio in row.get("ratios", ())
+    ]
+    return markdown(["network", "of", "", "median of paired ratios"], cells)
+
+
+TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
+    "machine": ("curvature-cpu.json", machine_line),
+    "eigenpairs": ("curvature-cpu.json", eigenpairs),
+    "products": ("curvature-cpu.json", products),
+    "counts": ("curvature-cpu.json", counts),
+    "optimizer": ("optimizer-cpu.json", optimizer),
+    "optimizer-machine": ("optimizer-cpu.json", machine_line),
+}
+
+
+def filled(text: str, results: Path) -> str:
+    """Return a text with each marked place filled with its table.
+
+    Args:
+        text: With lines `<!-- name -->` and, where the table ends, `<!-- end -->`.
+        results: Folder of the JSON files.
+
+    Raises:
+        ValueError: A name that is no table.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in TABLES:
+            raise ValueError(f"{name!r} is no table; there are {', '.join(TABLES)}")
+        file, make = TABLES[name]
+        return f"<!-- {name} -->\n{make(json.loads((results / file).read_text(encoding='utf-8')))}\n<!-- end -->"
+
+    return re.sub(r"<!-- ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Yield the names of the tables a text has places for."""
+    yield from (name for name in re.findall(r"<!-- ([\w-]+) -->", text) if name != "end")
+
+
+if __name__ == "__main__":
+    readme = HERE / "README.md"
+    readme.write_text(filled(readme.read_text(encoding="utf-8"), HERE / "results"), encoding="utf-8")
