@@ -50,7 +50,7 @@ def test_each_measurement_has_its_value_evidence_and_status(measured: Path) -> N
     assert found["curvature/eigenvalues"] == [
         f"{eigen['values'][0]:.4g} {eigen['values'][1]:.4g}",
         f"residuals up to {eigen['residuals'].max():.2g}; {eigen['num_hvps']} Hessian products",
-        "CONVERGED",
+        "BREAKDOWN",  # two classes: half of the directions are flat, so that the Krylov space closes
     ]
     assert found["curvature/trace"][:2] == [
         f"{trace['value']:.4g}",
