@@ -9,6 +9,9 @@ the largest eigenvalue of a transformer of 100 million weights takes, in a proce
 Right when counts and residuals are those of chosen spectra (`tests/benchmarks/test_curvature.py`).
 
     python benchmarks/curvature.py --data cifar-10-batches-py --threads 2
+
+A part measured alone (`--only memory`) takes its place in the file beside the others, if machine, versions and
+settings are theirs; else the file begins anew.
 """
 
 from __future__ import annotations
@@ -121,6 +124,29 @@ def rows_of(
             yield memory(scale, device, max_basis, given.threads)
 
 
+def same_run(target: Path, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the report that a file holds if it was made on this machine with these versions and settings.
+
+    Args:
+        target: The file, which need not exist.
+        report: The new report.
+
+    Returns:
+        The old one; one without rows where it cannot stand beside the new.
+    """
+    empty = {"rows": [], "subject": {}}
+    if not target.is_file():
+        return empty
+    found = json.loads(target.read_text(encoding="utf-8"))
+    varying = {"copy_gigabytes_per_second", "date", "only"}
+
+    def fixed(of: Mapping[str, Any]) -> dict[str, Any]:
+        both = json.loads(json.dumps({**of["about"], **of["settings"]}))  # tuples become lists, as they are in the file
+        return {key: value for key, value in both.items() if key not in varying}
+
+    return found if fixed(found) == fixed(report) else empty
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the file."""
     given = parse(arguments)
@@ -138,15 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scale = scale._replace(limit=given.limit)
     settings = {key: value for key, value in vars(given).items() if key not in {"output", "device", "data"}}
     subject: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
-    report = {
+    report: dict[str, Any] = {
         "about": {**machine(device), **libraries},
         "settings": {**settings, "tol": TOL, "seed": SEED, **scale._asdict()},
         "subject": subject,
         "skipped": skipped,
-        "rows": rows,
     }
     target = given.output or Path(__file__).parent / "results" / f"curvature-{device.type}.json"
+    found = same_run(target, report)
+    subject.update(found["subject"])
+    report["rows"] = rows = [row for row in found["rows"] if row["part"] not in given.only]
     for row in rows_of(given, scale, device, subject):
         rows.append(row)
         print(*describe(row), sep="\n", flush=True)

@@ -83,6 +83,26 @@ def counts(report: Report) -> str:
     return markdown(["k", "vectors kept", "products", "ideal", "ratio"], cells)
 
 
+def memory(report: Report) -> str:
+    """Return the table of memory for a large transformer."""
+    cells = []
+    for row in report["rows"]:
+        if row["part"] == "memory":
+            basis = "as many as fit" if row["max_basis"] is None else str(row["max_basis"])
+            if "failure" in row:
+                cells.append([basis, row["failure"], "", "", ""])
+                continue
+            gigabytes = f"{row['peak_bytes'] / 1e9:.1f}"
+            cells.append([
+                basis,
+                f"{row['parameters'] / 1e6:.0f} million",
+                gigabytes,
+                str(row["products"]),
+                f"{row['seconds']:.0f}",
+            ])
+    return markdown(["vectors kept", "weights", "peak memory of the process, GB", "products", "seconds"], cells)
+
+
 def optimizer(report: Report) -> str:
     """Return the table of ratios of the optimizer benchmark."""
     cells = [
@@ -103,6 +123,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "eigenpairs": ("curvature-cpu.json", eigenpairs),
     "products": ("curvature-cpu.json", products),
     "counts": ("curvature-cpu.json", counts),
+    "memory": ("curvature-cpu.json", memory),
     "optimizer": ("optimizer-cpu.json", optimizer),
     "optimizer-machine": ("optimizer-cpu.json", machine_line),
 }

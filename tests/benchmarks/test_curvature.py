@@ -374,6 +374,26 @@ def test_memory_is_that_of_a_process_of_its_own(report: dict[str, Any]) -> None:
         assert row["residual"] <= 1e-2 * row["value"] * 1.01
 
 
+def test_a_part_measured_alone_takes_its_place_only_beside_its_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if a part of another run stays in the file, or one of this run does not."""
+    monkeypatch.setattr(benchmark, "rows_of", lambda given, *_: iter([{"part": given.only[0], "rounds": given.rounds}]))
+    monkeypatch.setattr(benchmark, "describe", lambda _: ())
+    target = tmp_path / "found.json"
+
+    def rows(*arguments: str) -> list[dict[str, Any]]:
+        benchmark.main(["--output", str(target), *arguments])
+        found: list[dict[str, Any]] = json.loads(target.read_text(encoding="utf-8"))["rows"]
+        return found
+
+    first, second = {"part": "count", "rounds": 3}, {"part": "memory", "rounds": 3}
+    assert rows("--rounds", "3", "--only", "count") == [first]
+    assert rows("--rounds", "3", "--only", "memory") == [first, second]
+    assert rows("--rounds", "3", "--only", "count") == [second, first]
+    assert rows("--rounds", "4", "--only", "memory") == [{**second, "rounds": 4}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
