@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gcsam.training.functions import call_with_accepted, check_name, find_function
 from gcsam.training.models.plain import CNN, MLP
-from gcsam.training.models.resnet import resnet18, resnet20
+from gcsam.training.models.resnet import resnet18, resnet20, resnet20_noshort, resnet56, resnet56_noshort
 from gcsam.training.models.vgg import vgg11, vgg11_bn
 from gcsam.training.models.vit import vit_tiny
 
@@ -24,6 +24,9 @@ _BUILDERS: Mapping[str, Callable[[int, int, tuple[int, int]], nn.Module]] = {
     "mlp": MLP,
     "cnn": CNN,
     "resnet20": resnet20,
+    "resnet20_noshort": resnet20_noshort,
+    "resnet56": resnet56,
+    "resnet56_noshort": resnet56_noshort,
     "resnet18": resnet18,
     "vgg11": vgg11,
     "vgg11_bn": vgg11_bn,

@@ -1,6 +1,7 @@
-"""Residual networks for small images (He et al., CVPR 2016): ResNet-20 as for CIFAR-10, ResNet-18 with a 3x3 stem.
+"""Residual networks for small images (He et al., CVPR 2016): ResNet-20 and -56 as for CIFAR-10, ResNet-18.
 
-Right when the parameter counts are the published ones: 269,722 and 11,173,962 (`tests/gcsam/training/test_models.py`).
+The same without shortcuts are the plain networks whose loss surfaces Li et al. (2018) compare with them. Right when
+the parameter counts are the published ones: 269,722, 853,018 and 11,173,962 (`tests/gcsam/training/test_models.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ResNet", "resnet18", "resnet20"]
+__all__ = ["ResNet", "resnet18", "resnet20", "resnet20_noshort", "resnet56", "resnet56_noshort"]
 
 
 class _PadShortcut(nn.Module):
@@ -22,19 +23,29 @@ class _PadShortcut(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
 
 
+class _Zero(nn.Module):
+    """No shortcut: nothing is added."""
+
+    def forward(self, x: Tensor) -> float:
+        del x
+        return 0.0
+
+
 class _Block(nn.Module):
     """Two 3x3 convolutions with batch norm, added to the input."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, pad_shortcut: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, shortcut: str) -> None:
         super().__init__()
         self.conv1 = _conv3x3(inputs, outputs, stride)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = _conv3x3(outputs, outputs, 1)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module
-        if stride == 1 and inputs == outputs:
+        if shortcut == "none":
+            self.shortcut = _Zero()
+        elif stride == 1 and inputs == outputs:
             self.shortcut = nn.Identity()
-        elif pad_shortcut:
+        elif shortcut == "pad":
             self.shortcut = _PadShortcut(outputs - inputs)
         else:
             projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
@@ -53,11 +64,12 @@ class ResNet(nn.Module):
         num_classes: Classes.
         widths: Channels of each stage.
         blocks: Blocks in each stage.
-        pad_shortcut: Shortcuts across stages without weights (option A), else 1x1 convolutions (option B).
+        shortcut: Across stages "pad" (option A: no weights) or "project" (option B: 1x1 convolutions); "none" leaves
+            out those inside stages too.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, widths: tuple[int, ...], blocks: int, *, pad_shortcut: bool
+        self, in_channels: int, num_classes: int, widths: tuple[int, ...], blocks: int, *, shortcut: str
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv3x3(in_channels, widths[0], 1), nn.BatchNorm2d(widths[0]), nn.ReLU())
@@ -66,7 +78,7 @@ class ResNet(nn.Module):
         for stage, width in enumerate(widths):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                layers.append(_Block(channels, width, stride, pad_shortcut=pad_shortcut))
+                layers.append(_Block(channels, width, stride, shortcut=shortcut))
                 channels = width
         self.blocks = nn.Sequential(*layers)
         self.head = nn.Linear(channels, num_classes)
@@ -83,13 +95,31 @@ class ResNet(nn.Module):
 def resnet20(in_channels: int, num_classes: int, image_size: tuple[int, int]) -> ResNet:
     """Build the ResNet-20 of section 4.2: three stages of three blocks, option A; any image size."""
     del image_size
-    return ResNet(in_channels, num_classes, (16, 32, 64), 3, pad_shortcut=True)
+    return ResNet(in_channels, num_classes, (16, 32, 64), 3, shortcut="pad")
+
+
+def resnet20_noshort(in_channels: int, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """Build ResNet-20 without shortcuts; any image size."""
+    del image_size
+    return ResNet(in_channels, num_classes, (16, 32, 64), 3, shortcut="none")
+
+
+def resnet56(in_channels: int, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """Build the ResNet-56 of section 4.2: three stages of nine blocks, option A; any image size."""
+    del image_size
+    return ResNet(in_channels, num_classes, (16, 32, 64), 9, shortcut="pad")
+
+
+def resnet56_noshort(in_channels: int, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """Build ResNet-56 without shortcuts; any image size."""
+    del image_size
+    return ResNet(in_channels, num_classes, (16, 32, 64), 9, shortcut="none")
 
 
 def resnet18(in_channels: int, num_classes: int, image_size: tuple[int, int]) -> ResNet:
     """Build ResNet-18 with a 3x3 stem and no pooling before the blocks; any image size."""
     del image_size
-    return ResNet(in_channels, num_classes, (64, 128, 256, 512), 2, pad_shortcut=False)
+    return ResNet(in_channels, num_classes, (64, 128, 256, 512), 2, shortcut="project")
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int) -> nn.Conv2d:

@@ -26,6 +26,9 @@ def linear(inputs: int, outputs: int) -> int:
         ("mlp", linear(3072, 128) + linear(128, 128) + linear(128, 10)),
         ("cnn", linear(27, 16) + linear(144, 32) + linear(512, 64) + linear(64, 10)),
         ("resnet20", 269_722),  # 0.27M in He et al.; counted by hand below
+        ("resnet20_noshort", 269_722),  # the shortcuts have no weights
+        ("resnet56", 853_018),  # 0.85M in He et al.
+        ("resnet56_noshort", 853_018),
         ("resnet18", 11_173_962),
         ("vgg11", 9_225_610),
         ("vgg11_bn", 9_231_114),
@@ -41,6 +44,17 @@ def test_resnet20_counted_by_hand() -> None:
 
     stages = [block(16, 16) * 3, block(16, 32) + 2 * block(32, 32), block(32, 64) + 2 * block(64, 64)]
     assert 9 * 3 * 16 + 2 * 16 + sum(stages) + linear(64, 10) == 269_722
+
+
+def test_without_shortcuts_nothing_of_the_input_goes_past_the_convolutions() -> None:
+    """Fails if a plain network still adds a block's input to its output."""
+    for name, passes in (("resnet20", True), ("resnet20_noshort", False), ("resnet56", True)):
+        model = build_model(name, in_channels=3, num_classes=10, image_size=32).eval()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d) and module.in_channels != 3:
+                torch.nn.init.zeros_(module.weight)  # every block then returns its shortcut alone
+        scores = model(torch.randn(4, 3, 32, 32)).detach()
+        assert bool((scores.std(0) > 0).any()) == passes
 
 
 def test_vit_tiny_has_the_published_size() -> None:
