@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.operators.restricted import Centralized, Preconditioned
     from analysis.self_check import SelfCheck
     from analysis.surface.scan import Line, Surface, loss_line, loss_surface
+    from analysis.surface.trajectory import Trajectory, trajectory
 
 __all__ = [
     "Centralized",
@@ -45,6 +46,7 @@ __all__ = [
     "Surface",
     "TotalNoise",
     "TraceEstimate",
+    "Trajectory",
     "Verdicts",
     "gradient_noise",
     "hessian_eigenvalues",
@@ -55,6 +57,7 @@ __all__ = [
     "loss_surface",
     "sharpness",
     "spectral_density",
+    "trajectory",
     "verify",
 ]
 
@@ -73,6 +76,7 @@ _HOMES = {
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.scan": ("Line", "Surface", "loss_line", "loss_surface"),
+    "analysis.surface.trajectory": ("Trajectory", "trajectory"),
 }
 
 

@@ -19,10 +19,12 @@ from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same,
 from analysis.batchnorm import BATCHNORM, recalibrate
 from analysis.guard import left_as_found
 from analysis.losses import summed
-from analysis.parameters import Selection, layout_of, select
+from analysis.parameters import Selection, check_fits, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
 HALF = (torch.bfloat16, torch.float16)
+# Weights [D], a checkpoint's tensors by name, or None for the model's present ones.
+At = Tensor | Mapping[str, Tensor] | None
 Own = TypeVar("Own", bound="Evaluation")
 
 
@@ -147,23 +149,45 @@ class Evaluation:
             self._fingerprint = seen.value()
         check_same(self._fingerprint, seen.value())
 
-    def tensors(self, at: Tensor | None = None) -> dict[str, Tensor]:
+    def tensors(self, at: At = None) -> dict[str, Tensor]:
         """Return every parameter and buffer by name, on the device and in the dtype of this evaluation.
 
         Args:
-            at: Weights [D] of the measured parameters; None for the model's present ones.
+            at: Weights [D] of the measured parameters; a checkpoint (`state_dict`), whose parameters and buffers take
+                the place of the model's; None for the model's present ones.
 
         Returns:
             Detached tensors, which may share memory with `at` or the model; they are not to be written.
+
+        Raises:
+            ValueError: A vector of another length, or a checkpoint of another network.
         """
-        own = [*self.model.named_parameters(), *self.model.named_buffers()]
-        found = {name: _cast(tensor, self.device, self._dtype) for name, tensor in own}
+        own = dict([*self.model.named_parameters(), *self.model.named_buffers()])
+        if isinstance(at, Mapping):
+            check_fits(at, own, self.names)
+            return {name: _cast(at.get(name, tensor), self.device, self._dtype) for name, tensor in own.items()}
+        found = {name: _cast(tensor, self.device, self._dtype) for name, tensor in own.items()}
         if at is not None:
             for name, piece in self.layout.split(self.layout.checked(at, "at")).items():
                 found[name] = piece.to(found[name].dtype)
         return found
 
-    def state(self, at: Tensor | None = None) -> dict[str, Tensor]:
+    def flat(self, at: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return a copy of given weights as one vector [D].
+
+        Args:
+            at: As for `tensors`.
+
+        Raises:
+            ValueError: As `tensors`, or a weight that is not finite.
+        """
+        tensors = self.tensors(at)
+        found = self.layout.join({name: tensors[name] for name in self.names})
+        if not bool(found.isfinite().all()):
+            raise ValueError("the weights given hold NaN or infinity; give those of an epoch before training diverged")
+        return found
+
+    def state(self, at: At = None) -> dict[str, Tensor]:
         """Return what the model is evaluated on; call it inside `measuring`.
 
         Args:

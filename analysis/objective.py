@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from analysis.batch_loss import BatchLoss
 from analysis.batches import NotRepeatable
 from analysis.difference import CentralDifference
-from analysis.evaluation import Evaluation, positive
+from analysis.evaluation import At, Evaluation, positive
 from analysis.gradient_tape import record_gradient
 from analysis.parameters import Selection
 from analysis.self_check import SelfCheck, self_check
@@ -114,11 +114,11 @@ class Objective(Evaluation):
         """Estimated norm of the error of a product with a unit vector, beyond rounding: 0 with double backward."""
         return 0.0 if self._difference is None else self._difference.error
 
-    def loss(self, at: Tensor | None = None) -> float:
+    def loss(self, at: At = None) -> float:
         """Return the mean loss; NaN and inf are returned as found. Cost: one forward pass over the data.
 
         Args:
-            at: Weights [D]; None for the model's present ones.
+            at: Weights [D]; a checkpoint (`state_dict`), with its buffers; None for the model's present ones.
         """
         count: Tensor | float = 0.0
         with self.measuring(with_grad=False):

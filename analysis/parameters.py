@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,6 +123,29 @@ def select(model: nn.Module, selection: Selection) -> tuple[str, ...]:
                 raise ValueError(f"parameters: {text!r} matches no parameter; near names: {', '.join(near)}")
             chosen.update(matches)
     return tuple(name for name in parameters if name in chosen)
+
+
+def check_fits(given: Mapping[str, Tensor], own: Mapping[str, Tensor], needed: Sequence[str]) -> None:
+    """Refuse a checkpoint of another network.
+
+    Args:
+        given: Its tensors by name.
+        own: Parameters and buffers of the model, by name.
+        needed: Names the checkpoint cannot do without.
+
+    Raises:
+        ValueError: A needed name is missing, or a shape differs; the message lists the first of them, and what the
+            checkpoint has beside.
+    """
+    missing = [name for name in needed if name not in given]
+    shapes = [name for name in own if name in given and given[name].shape != own[name].shape]
+    if not missing and not shapes:
+        return
+    parts = [f"{name!r} is {tuple(given[name].shape)}, not {tuple(own[name].shape)}" for name in shapes[:3]]
+    parts += [f"{name!r} {tuple(own[name].shape)} is missing" for name in missing[:3]]
+    others = [name for name in given if name not in own]
+    parts += [f"it has {len(others)} names the model has not, first {others[0]!r}"] if others else []
+    raise ValueError(f"the checkpoint must be of this model: {'; '.join(parts)}; build the network that was saved")
 
 
 def owner_of(name: str) -> str:
