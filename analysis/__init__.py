@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
     from analysis.self_check import SelfCheck
+    from analysis.surface.path import LinearPath, linear_path
     from analysis.surface.scan import Line, Surface, loss_line, loss_surface
     from analysis.surface.trajectory import Trajectory, trajectory
 
@@ -35,6 +36,7 @@ __all__ = [
     "LayerCurvature",
     "LayerNoise",
     "Line",
+    "LinearPath",
     "NotRepeatable",
     "Objective",
     "Preconditioned",
@@ -52,6 +54,7 @@ __all__ = [
     "hessian_eigenvalues",
     "hessian_trace",
     "layer_curvature",
+    "linear_path",
     "load",
     "loss_line",
     "loss_surface",
@@ -75,6 +78,7 @@ _HOMES = {
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
     "analysis.self_check": ("SelfCheck",),
+    "analysis.surface.path": ("LinearPath", "linear_path"),
     "analysis.surface.scan": ("Line", "Surface", "loss_line", "loss_surface"),
     "analysis.surface.trajectory": ("Trajectory", "trajectory"),
 }

@@ -39,12 +39,13 @@ class Cells(dict[str, np.ndarray[Any, Any]]):
         """The mask: True where a cell is finished."""
         return self[self._done]
 
-    def finish(self, index: int | tuple[int, ...], **values: float) -> None:
+    def finish(self, index: int | tuple[int, ...], **values: float | Sequence[float]) -> None:
         """Set one cell and mark it as done; 0, negative numbers, inf and NaN are finished values too.
 
         Args:
             index: Of the cell.
-            **values: Its value in each of the cell arrays, by name.
+            **values: Its value in each of the cell arrays, by name; several numbers where the array has axes before
+                those of the mask.
 
         Raises:
             ValueError: A cell array was left out, or a name is not one of them.
@@ -53,7 +54,8 @@ class Cells(dict[str, np.ndarray[Any, Any]]):
         if values.keys() != expected:
             raise ValueError(f"a cell needs a value for each of {sorted(expected)}, got {sorted(values)}")
         for name, value in values.items():
-            self[name][index] = value
+            place: tuple[Any, ...] = (..., *index) if isinstance(index, tuple) else (..., index)
+            self[name][place] = value
         self.done[index] = True  # last: a kill in between leaves the cell to be computed again
 
 

@@ -23,7 +23,7 @@ from analysis.evidence import Result, Status, measured
 from analysis.objective import Objective
 from analysis.store import Cells, open_cells, read
 from analysis.surface.directions import Directions, choose
-from analysis.surface.evaluate import state_sha256
+from analysis.surface.evaluate import rounded_fingerprint, state_sha256
 from analysis.surface.grid import Extent, Progress, axes, fill
 
 LI = "Li et al. (2018), arXiv 1712.09913"
@@ -223,16 +223,9 @@ def _origin(objective: Objective, chosen: Directions, seed: int) -> dict[str, An
         "seed": seed,
         "names": objective.names,
         "state_sha256": state_sha256(objective),
-        "data_fingerprint": _rounded(objective.data_fingerprint),
+        "data_fingerprint": rounded_fingerprint(objective),
         "status": Status.INTERRUPTED,
     }
-
-
-def _rounded(fingerprint: str) -> str:
-    """Return the data fingerprint without the last digits, which depend on the order in which a loader shuffles."""
-    total, squares = (float.fromhex(number) for number in fingerprint.split("/"))
-    norm = math.sqrt(squares) if squares > 0 else 1.0
-    return f"{round(total / norm, 6) + 0.0:.6f} {norm:.9e}"  # + 0.0: a sum of -1e-17 and one of 1e-17 both give 0
 
 
 def _scan(

@@ -1,0 +1,179 @@
+"""Linear paths: exact ends with their batch-norm statistics, closed-form barriers, resuming, other objectives.
+
+Oracles: a double well in closed form, models that hold the checkpoints, a model moved by hand.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import analysis
+from analysis import Objective, Status, linear_path
+from analysis.surface.path import chord_excess
+from tests.analysis.test_objective import assert_same, everything
+
+
+def well(model: nn.Linear) -> Objective:
+    """L(w) = (w^2 - 1)^2: minima at -1 and 1, a barrier of 1 between them."""
+
+    def batch_loss(net: Any, batch: Tensor) -> tuple[Tensor, int]:
+        return ((net(batch) ** 2 - 1) ** 2).sum(), len(batch)
+
+    return Objective(model, batch_loss=batch_loss, data=torch.ones(2, 1, dtype=torch.float64))
+
+
+def double_well() -> Objective:
+    return well(nn.Linear(1, 1, bias=False, dtype=torch.float64))
+
+
+def normed(batchnorm: str = "eval") -> tuple[Objective, dict[str, Tensor], dict[str, Tensor]]:
+    """A batch-norm network in float64 and two checkpoints of it, with statistics of their own."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(10, n, generator=generator, dtype=torch.float64) for n in (3, 1))
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1)).double()
+        model(seed * x)
+        states.append(model.state_dict())
+    return Objective(model, nn.MSELoss(), [(x[:4], y[:4]), (x[4:], y[4:])], batchnorm=batchnorm), states[0], states[1]
+
+
+def holding(state: dict[str, Tensor], like: Objective) -> Objective:
+    model = copy.deepcopy(like.model)
+    model.load_state_dict(state)
+    return Objective(model, nn.MSELoss(), like.data, batchnorm=like.batchnorm)
+
+
+def test_a_double_well_has_its_barrier() -> None:
+    objective = double_well()
+    start, end = (torch.tensor([value], dtype=torch.float64) for value in (-1.0, 1.0))
+    found = linear_path(objective, start, end, (-0.5, 1.5), 33)
+    w = 2 * found.t - 1
+    # rounding of a handful of operations on numbers up to 9
+    torch.testing.assert_close(found.loss, (w**2 - 1) ** 2, rtol=1e-13, atol=1e-14)
+    assert (found.barrier, found.barrier_at) == (pytest.approx(1.0, rel=1e-14), 0.5)
+    assert (found.distance, found.cosine) == (2.0, -1.0)
+    assert found.status is Status.COMPLETE
+    down = linear_path(objective, torch.zeros(1), end, points=9)  # convex enough: below the chord
+    assert (down.barrier, down.barrier_at) == (pytest.approx(float(_excess(down))), float(down.t[_excess_at(down)]))
+
+
+def _excess(path: analysis.LinearPath) -> Tensor:
+    return (path.loss - (1 - path.t)).max()
+
+
+def _excess_at(path: analysis.LinearPath) -> int:
+    return int((path.loss - (1 - path.t)).argmax())
+
+
+@pytest.mark.parametrize("batchnorm", ["eval", "recalibrate"])
+def test_both_ends_are_the_checkpoints_bit_for_bit(batchnorm: str) -> None:
+    """Fails if buffers are the model's at both ends, or the end is reached by adding steps."""
+    objective, start, end = normed(batchnorm)
+    before = everything(objective.model)
+    found = linear_path(objective, start, end, (-0.25, 1.25), 7)
+    assert found.t.tolist() == [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
+    assert float(found.loss[1]) == holding(start, objective).loss()
+    assert float(found.loss[5]) == holding(end, objective).loss()
+    assert bool(found.loss.isfinite().all())
+    assert_same(before, everything(objective.model))
+
+
+def test_statistics_lie_between_those_of_the_ends_and_are_held_beyond() -> None:
+    objective, start, end = normed()
+    found = linear_path(objective, start, end, (-1.0, 2.0), 7)
+    parameters = dict(objective.model.named_parameters())
+    for t, loss in zip(found.t.tolist(), found.loss.tolist(), strict=True):
+        state = {}
+        for name, first in start.items():
+            share = t if name in parameters else min(max(t, 0.0), 1.0)
+            state[name] = (
+                first + share * (end[name] - first) if first.is_floating_point() else (first if t < 0.5 else end[name])
+            )
+        # rounding of the interpolation, through a network of two layers
+        assert holding(state, objective).loss() == pytest.approx(loss, rel=1e-12)
+
+
+def test_other_objectives_are_measured_on_the_same_points() -> None:
+    objective, start, end = normed()
+
+    def error(model: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        return ((model(batch[0]) > 0) != (batch[1] > 0)).sum(), len(batch[1])
+
+    test = objective.on([objective.data[0]])
+    errors = Objective(objective.model, batch_loss=error, data=objective.data)
+    found = linear_path(objective, start, end, points=5, others={"test": test, "error": errors})
+    alone = linear_path(test, start, end, points=5)
+    assert found.other_names == ("test", "error")
+    assert torch.equal(found.others[0], alone.loss)
+    assert float(found.other_barriers[0]) == alone.barrier
+    assert 0 < float(found.others[1].max()) <= 1
+    assert torch.equal(found.others[1] * 10, (found.others[1] * 10).round())  # of ten samples
+
+
+def test_a_stopped_path_goes_on_where_it_was(tmp_path: Path) -> None:
+    objective, start, end = normed()
+    others = {"half": objective.on([objective.data[0]])}
+    whole = linear_path(objective, start, end, points=9, others=others)
+    target = tmp_path / "run.h5"
+
+    def stop(done: int, total: int) -> None:
+        del total
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        linear_path(objective, start, end, points=9, others=others, path=target, progress=stop)
+    half = analysis.load(target)
+    assert isinstance(half, analysis.LinearPath)
+    assert int(half.done.sum()) == 4
+    assert half.status is Status.INTERRUPTED
+    seen: list[int] = []
+    found = linear_path(
+        objective, start, end, points=9, others=others, path=target, progress=lambda done, _: seen.append(done)
+    )
+    assert seen == [5, 6, 7, 8, 9]
+    assert found == whole == analysis.load(target)
+    with pytest.raises(ValueError, match=r"begun with another configuration .*end_sha256"):
+        linear_path(objective, start, {**end, "0.bias": end["0.bias"] + 1}, points=9, others=others, path=target)
+
+
+def test_what_is_not_finite_is_kept_and_said() -> None:
+    t = torch.tensor([-1.0, 0.0, 0.5, 1.0])
+    assert chord_excess(t, torch.tensor([9.0, 1.0, math.nan, 1.0]), 1.0, 1.0) == (math.inf, 0.5)
+    assert all(map(math.isnan, chord_excess(t, torch.ones(4), math.inf, 1.0)))
+    assert chord_excess(t, torch.tensor([9.0, 1.0, 0.5, 1.0]), 1.0, 1.0) == (0.0, 0.0)
+    objective = double_well()
+    huge = torch.tensor([1e200], dtype=torch.float64)
+    found = linear_path(objective, torch.ones(1), huge, points=3)
+    assert found.status is Status.NOT_FINITE
+    assert found.loss.isinf().tolist() == [False, True, True]
+    assert math.isnan(found.barrier)
+
+
+def test_ends_that_are_not_among_the_points_give_no_barrier() -> None:
+    found = linear_path(double_well(), -torch.ones(1), torch.ones(1), (-0.5, 1.5), 4)
+    assert math.isnan(found.barrier)
+    assert found.status is Status.COMPLETE
+
+
+def test_mistakes_are_one_line() -> None:
+    objective, start, end = normed()
+    with pytest.raises(ValueError, match="start and end must differ, got equal weights"):
+        linear_path(objective, start, dict(start))
+    with pytest.raises(ValueError, match=r"'0.weight' is \(4, 9\), not \(4, 3\)"):
+        linear_path(objective, start, {**end, "0.weight": torch.zeros(4, 9)})
+    with pytest.raises(ValueError, match=r"others\['well'\] must be an objective of the same model"):
+        linear_path(objective, start, end, others={"well": double_well()})
+    with pytest.raises(ValueError, match="points must be"):
+        linear_path(objective, start, end, points=1)
+    with pytest.raises(ValueError, match="extent must be"):
+        linear_path(objective, start, end, (1.0, 1.0))
