@@ -24,6 +24,7 @@ from analysis.objective import Objective
 from analysis.store import Cells, open_cells, read
 from analysis.surface.directions import Directions, choose
 from analysis.surface.evaluate import rounded_fingerprint, state_sha256
+from analysis.surface.extent import RISE, resolved
 from analysis.surface.grid import Extent, Progress, axes, fill
 
 LI = "Li et al. (2018), arXiv 1712.09913"
@@ -83,10 +84,11 @@ def loss_surface(
     objective: Objective,
     directions: str | Tensor | Sequence[Tensor] = "random",
     normalize: str = "filter",
-    extent: Extent = 1.0,
+    extent: Extent | str = 1.0,
     points: int | Sequence[int] = 51,
     seed: int = 0,
     *,
+    rise: float = RISE,
     zero_1d: bool = True,
     path: str | os.PathLike[str] | None = None,
     name: str = "surface",
@@ -105,9 +107,12 @@ def loss_surface(
             al.), each "layer" (tensor), the whole "model", or "none". Eigenvectors are never scaled. The user's
             vectors are, unless "none"; they are not made orthogonal.
         extent: r for [-r, r] along both directions, (low, high), or ((low, high), (low, high)). 1.0, as in Li et al.:
-            the perturbation is then as large as the filter itself.
+            the perturbation is then as large as the filter itself. "auto" takes the radius at which the loss has
+            risen `rise` times, one for both directions where they are normalized.
         points: Points along both directions, or a pair. 51, as in Li et al.
         seed: Of the random directions; the same on every device.
+        rise: Of extent="auto": how many times the loss at the weights the larger end of an axis reaches. 10, our
+            choice, shows a valley and its walls.
         zero_1d: Leave biases and norm parameters out of the directions (default of Li et al.). Does not touch
             eigenvectors, nor the user's vectors with "none".
         path: Result file that takes each cell as it is computed. A second call with the same configuration goes on
@@ -144,8 +149,10 @@ def loss_surface(
         one filter.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        coordinates = axes(extent, points, 2)
+        axes(1.0 if isinstance(extent, str) else extent, points, 2)  # a mistake is found before any work
         chosen = choose(objective, directions, 2, normalize, zero_1d=zero_1d, seed=seed)
+        is_common = chosen.normalize != "none"
+        coordinates = axes(resolved(objective, chosen.vectors, extent, rise, is_common=is_common), points, 2)
         x, y = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
         begun = Surface(
             **_origin(objective, chosen, seed),
@@ -166,10 +173,11 @@ def loss_line(
     objective: Objective,
     direction: str | Tensor = "random",
     normalize: str = "filter",
-    extent: Extent = 1.0,
+    extent: Extent | str = 1.0,
     points: int = 101,
     seed: int = 0,
     *,
+    rise: float = RISE,
     zero_1d: bool = True,
     path: str | os.PathLike[str] | None = None,
     name: str = "line",
@@ -181,9 +189,11 @@ def loss_line(
         objective: Whose loss, around its model's present weights.
         direction: "random", "hessian" (the eigenvector of the largest eigenvalue), or a vector [D].
         normalize: As in `loss_surface`.
-        extent: r for [-r, r], or (low, high). With direction w2 - w1, "none" and (0, 1): from w1 to w2.
+        extent: r for [-r, r], (low, high), or "auto" as in `loss_surface`. From one checkpoint to another:
+            `linear_path`.
         points: 101, our choice: twice as fine as a surface, at a small part of its cost.
         seed: As in `loss_surface`; the same seed gives a surface's first direction.
+        rise: As in `loss_surface`.
         zero_1d: As in `loss_surface`.
         path: As in `loss_surface`.
         name: Of the measurement in that file.
@@ -198,8 +208,9 @@ def loss_line(
     Cost: 1 + G forward passes over the data.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        (axis,) = axes(extent, points, 1)
+        axes(1.0 if isinstance(extent, str) else extent, points, 1)
         chosen = choose(objective, direction, 1, normalize, zero_1d=zero_1d, seed=seed)
+        (axis,) = axes(resolved(objective, chosen.vectors, extent, rise, is_common=False), points, 1)
         t = torch.tensor(axis, dtype=torch.float64)
         begun = Line(
             **_origin(objective, chosen, seed),
