@@ -14,12 +14,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import files, measure, study, train
+from landscape.commands import files, measure, study, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
 UsageError: Any = typer.BadParameter.__mro__[1]
-ONE_STAGE: tuple[Callable[..., None], ...] = (train.train, measure.measure, measure.surface, measure.noise)
+ONE_STAGE: tuple[Callable[..., None], ...] = (
+    train.train,
+    measure.measure,
+    measure.surface,
+    trajectory.trajectory,
+    measure.noise,
+)
 FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.verify, files.inspect)
 
 

@@ -192,6 +192,10 @@ def _content(found: Measurement) -> tuple[str, str]:
         error, residual = float(numbers["standard_error"]), float(numbers["residual"])
         evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
         return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
+    if "explained_variance" in numbers:
+        first, second = (f"{100 * share:.1f} %" for share in numbers["explained_variance"])
+        far = f"at most {numbers['distance'].max():.3g} outside the plane"
+        return f"{len(numbers['loss'])} points", f"{first} and {second} of the variance along its axes; {far}"
     if "done" in numbers:
         loss = numbers["loss"]
         finite = loss[np.isfinite(loss)]

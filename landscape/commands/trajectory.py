@@ -1,0 +1,111 @@
+"""`landscape trajectory`: where training went, on one plane, and the loss in that plane.
+
+Right when two runs lie on the plane of both with their own true losses, and a stopped plane goes on
+(`tests/landscape/test_trajectory.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape import stages
+from landscape.options import WHAT, Again, Device, DeviceOption, Given, Output, Quiet, Samples
+
+if TYPE_CHECKING:
+    from analysis import Objective, Result, Trajectory
+    from landscape.stages import Progress, Stage
+
+TRAJECTORY, PLANE = "trajectory", "trajectory_plane"
+FOLDER = "trajectory"  # of a run, where training keeps the weights
+
+
+def trajectory(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR...", help="Trained with --trajectory-every.", show_default=False)
+    ],
+    points: Annotated[
+        int, typer.Option("--points", min=2, help="Of the plane, along both axes.", rich_help_panel=WHAT)
+    ] = 31,
+    output: Output = None,
+    samples: Samples = "",
+    device: DeviceOption = Device.AUTO,
+    again: Again = False,
+    quiet: Quiet = False,
+) -> None:
+    """Project the weights kept during training on their principal plane, and compute the loss in that plane.
+
+    The plane goes through the selected weights of the first run. Distance to the plane and true loss of every point
+    are stored beside the plane's loss. Several runs share the plane; they need one architecture, and --output.
+
+    Example:  [bold]landscape trajectory runs/resnet20 --points 31[/bold]
+    """
+    from landscape.measuring import measure
+    from landscape.progress import display
+    from landscape.subjects import subjects
+    from landscape.tables import measured_table, show
+
+    if len(runs) > 1 and output is None:
+        raise ValueError(
+            f"{len(runs)} runs on one plane need --output FILE.h5: the plane belongs to none of them alone"
+        )
+    named = {_name(run, runs): _kept(run) for run in runs}
+    with display(quiet=quiet) as shown:
+        for subject in subjects(Given(runs[:1], output=output, samples=samples, device=device), shown):
+            wanted = [_path_stage(named), _plane_stage(points, subject.path)]
+            measure(subject, wanted, shown, again=again)
+    show(measured_table(subject.path, [stage.key for stage in wanted]))
+
+
+def _name(run: Path, runs: list[Path]) -> str:
+    """Return a run's name in the figure: that of its folder, or the whole path where two are called the same."""
+    names = [Path(other).resolve().name for other in runs]
+    return str(run) if names.count(run.resolve().name) > 1 else run.resolve().name
+
+
+def _kept(run: Path) -> list[Path]:
+    """Return the checkpoints of a run in the order of training: by epoch, or by step where only these were kept."""
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run}: no such folder; give one that landscape train wrote")
+    found = sorted((run / FOLDER).glob("epoch-*.pt")) or sorted((run / FOLDER).glob("step-*.pt"))
+    if len(found) < 2:
+        raise ValueError(
+            f"{run}: keeps {len(found)} checkpoints of its training, a trajectory needs 2; "
+            "train with --trajectory-every 1"
+        )
+    return found
+
+
+def _path_stage(named: dict[str, list[Path]]) -> Stage:
+    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import trajectory as project
+        from gcsam.training.checkpoint import load_file
+
+        loaded = {name: [load_file(path)["model"] for path in paths] for name, paths in named.items()}
+        return project(objective, loaded, progress=progress)
+
+    settings = {"run_names": list(named), "point": sum(map(len, named.values()))}
+    return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute)
+
+
+def _plane_stage(points: int, path: Path) -> Stage:
+    def compute(objective: Objective, into: Any, progress: Progress) -> Result:
+        from analysis import load, loss_surface
+
+        found: Trajectory = load(path, f"surface/{TRAJECTORY}")  # type: ignore[assignment]
+        return loss_surface(
+            objective,
+            found.directions,
+            "none",
+            found.extent(),
+            points,
+            path=into,
+            name=PLANE,
+            progress=progress,
+        )
+
+    settings = {"points": [points, points]}
+    title = f"loss in its plane {points} x {points}"
+    return stages.Stage("surface", PLANE, title, settings, compute, is_grid=True, weight=points**2 / 100)
