@@ -21,12 +21,14 @@ from figures.spectrum import figure_eigenvalues
 from figures.style import context
 from figures.surface import figure_contours, figure_surfaces
 from figures.training import figure_training
+from figures.trajectory import figure_trajectory
 
 FORMATS = ("png", "pdf")
 FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "training": figure_training,
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
+    "trajectory": figure_trajectory,
     "eigenvalues": figure_eigenvalues,
     "sharpness": figure_sharpness,
     "noise": figure_noise,

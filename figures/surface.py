@@ -118,7 +118,8 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
     ax.set_title(plane.title, y=0.96)
     ax.view_init(elev=30, azim=-58)
     ax.set_box_aspect((1, 1, 0.75), zoom=0.93)
-    ticks = np.arange(np.ceil(low), np.floor(high) + 1) if is_log else np.linspace(low, high, 3)
+    # + 0.0: the ceiling of -0.1 is -0, and a label would say so
+    ticks = np.arange(np.ceil(low), np.floor(high) + 1) + 0.0 if is_log else np.linspace(low, high, 3)
     if is_log:
         ax.set_zticks(ticks, [f"$10^{{{tick:.0f}}}$" for tick in ticks])
     else:

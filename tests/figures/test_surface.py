@@ -44,6 +44,14 @@ def test_first_index_of_the_loss_runs_along_the_horizontal_axis(ax: Axes) -> Non
     assert ax.get_xlabel() == "direction 1"
 
 
+def test_one_is_labelled_as_ten_to_the_zero() -> None:
+    """Fails if the scale begins a little below 1 and its first label reads ten to the minus zero."""
+    ax = Figure().add_subplot(projection="3d")
+    loss = np.geomspace(0.8, 80.0, 9).reshape(3, 3)
+    draw_surface(ax, plane_of(loss), common_scale([loss]))
+    assert [label.get_text() for label in ax.get_zticklabels()] == ["$10^{0}$", "$10^{1}$"]
+
+
 def test_height_is_the_loss_over_its_own_point_cut_at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     ax = Figure().add_subplot(projection="3d")
     drawn: list[np.ndarray] = []
