@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from analysis.operators.restricted import Centralized, Preconditioned
     from analysis.self_check import SelfCheck
     from analysis.surface.path import LinearPath, linear_path
-    from analysis.surface.scan import Line, Surface, loss_line, loss_surface
+    from analysis.surface.results import Block, Line, Surface
+    from analysis.surface.scan import loss_block, loss_line, loss_surface
     from analysis.surface.trajectory import Trajectory, trajectory
 
 __all__ = [
+    "Block",
     "Centralized",
     "Eigenpairs",
     "EmpiricalFisher",
@@ -56,6 +58,7 @@ __all__ = [
     "layer_curvature",
     "linear_path",
     "load",
+    "loss_block",
     "loss_line",
     "loss_surface",
     "sharpness",
@@ -79,7 +82,8 @@ _HOMES = {
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.path": ("LinearPath", "linear_path"),
-    "analysis.surface.scan": ("Line", "Surface", "loss_line", "loss_surface"),
+    "analysis.surface.results": ("Block", "Line", "Surface"),
+    "analysis.surface.scan": ("loss_block", "loss_line", "loss_surface"),
     "analysis.surface.trajectory": ("Trajectory", "trajectory"),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Directions:
         source: "random", "hessian" or "given".
         normalize: The normalization that was applied.
         zero_1d: Whether biases and norm parameters were set to zero.
-        cosine: Of the first two; NaN for one.
+        cosine: Of two of them, the largest in magnitude; NaN for one.
         single_share: The part that could not be made orthogonal, see `normalize.single_share`; NaN for one.
         status: COMPLETE, or how the search for eigenvectors ended.
     """
@@ -60,7 +61,7 @@ def choose(
     Args:
         objective: Whose weights are moved.
         directions: "random", "hessian", or `count` vectors [D].
-        count: 1 or 2.
+        count: 1, 2 or 3.
         normalize: As in `loss_surface`.
         zero_1d: As in `loss_surface`.
         seed: Of random directions, and of the start of the eigenvector search. The first of two random directions is
@@ -97,9 +98,9 @@ def choose(
         vectors = scaled(vectors, objective.weights().double().cpu(), by)
     vectors = vectors.to(objective.dtype)
     _check(vectors, normalize, zero_1d=zero_1d)
-    between, share = math.nan, math.nan
-    if count == 2:
-        between, share = cosine(vectors[0], vectors[1]), single_share(vectors[0], vectors[1], by)
+    pairs = list(combinations(vectors, 2))
+    between = max((cosine(a, b) for a, b in pairs), key=abs, default=math.nan)
+    share = max((single_share(a, b, by, count) for a, b in pairs), default=math.nan)
     return Directions(vectors.to(objective.device), source, normalize, zero_1d, between, share, status)
 
 
@@ -125,7 +126,7 @@ def _given(objective: Objective, directions: Tensor | Sequence[Tensor], count: i
 
 
 def _wanted(count: int) -> str:
-    return "one vector [D]" if count == 1 else "two vectors [D]"
+    return {1: "one vector [D]", 2: "two vectors [D]", 3: "three vectors [D]"}[count]
 
 
 def _has_rows(objective: Objective) -> Tensor:

@@ -59,7 +59,7 @@ def blocks(layout: Layout, row_dims: Mapping[str, tuple[int, ...]], normalize: s
 def orthogonalized(vectors: Tensor, by: Blocks) -> Tensor:
     """Make each direction orthogonal to those before it, block by block; the first stays as it is.
 
-    A block of one element cannot be orthogonal to another: it is left alone (see `single_share`).
+    A block of n elements holds n orthogonal directions; in a further one it is left alone (see `single_share`).
 
     Args:
         vectors: [K, D], float64.
@@ -68,13 +68,14 @@ def orthogonalized(vectors: Tensor, by: Blocks) -> Tensor:
     Returns:
         [K, D].
     """
-    single = _is_single(vectors[0], by)
+    sizes = _sizes(vectors[0], by)
     found: list[Tensor] = []
     for vector in vectors:
+        is_full = sizes <= len(found)
         for _ in range(2):  # once leaves rounding errors where a block is nearly parallel to an earlier one
             for other in found:
                 factor = _ratio(by(vector * other), by(other * other))
-                vector = torch.where(single, vector, vector - factor * other)
+                vector = torch.where(is_full, vector, vector - factor * other)
         found.append(vector)
     return torch.stack(found)
 
@@ -100,24 +101,25 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return float(a @ b / (a.norm() * b.norm()))
 
 
-def single_share(a: Tensor, b: Tensor, by: Blocks) -> float:
-    """Return the share of two directions that lies in blocks of one element: the bound on |cosine| after scaling.
+def single_share(a: Tensor, b: Tensor, by: Blocks, count: int = 2) -> float:
+    """Return the share of two directions that lies in blocks too small for them: the bound on |cosine| after scaling.
 
     Args:
         a: [D].
         b: [D].
         by: The blocks.
+        count: Directions there are in all; blocks of fewer elements are too small, of one element for two.
 
     Returns:
         ||a_S|| ||b_S|| / (||a|| ||b||) with S those blocks, in [0, 1]; 0 where the cosine is 0 to rounding.
     """
     a, b = a.double(), b.double()
-    single = _is_single(a, by)
+    single = _sizes(a, by) < count
     return float((a * single).norm() * (b * single).norm() / (a.norm() * b.norm()))
 
 
-def _is_single(vector: Tensor, by: Blocks) -> Tensor:
-    return by(torch.ones_like(vector)) == 1
+def _sizes(vector: Tensor, by: Blocks) -> Tensor:
+    return by(torch.ones_like(vector))
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loss along a line or over a plane through the weights, cell by cell, resumable.
+"""The loss along a line, over a plane or in a block through the weights, cell by cell, resumable.
 
 Proved right by: a quadratic that comes back exactly in every cell of an uneven grid, an origin that equals
 `objective.loss()` bit for bit, the same surface after a ReLU network is rescaled, and a resumed grid that equals an
@@ -13,71 +13,22 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.evidence import Result, Status, measured
+from analysis.evidence import Status
 from analysis.objective import Objective
 from analysis.store import Cells, open_cells, read
 from analysis.surface.directions import Directions, choose
 from analysis.surface.evaluate import rounded_fingerprint, state_sha256
 from analysis.surface.extent import RISE, resolved
 from analysis.surface.grid import Extent, Progress, axes, fill
+from analysis.surface.results import Block, Line, Scan, Surface
 
-LI = "Li et al. (2018), arXiv 1712.09913"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scan(Result):
-    """What a line and a plane have in common: how the numbers came about."""
-
-    group: ClassVar[str] = "surface"
-    origin_loss: float = measured(units="loss", description="Loss at the weights themselves, whether a cell or not")
-    source: str = measured(description="Where the directions come from: random, hessian or given")
-    normalize: str = measured(description="Normalization applied: filter, layer, model or none", source=LI)
-    zero_1d: bool = measured(
-        description="Whether biases and norm parameters were left out of the directions", source=LI
-    )
-    seed: int = measured(units="1", description="Of random directions")
-    names: tuple[str, ...] = measured("tensor", description="Measured parameters, in the order of the flat vector")
-    state_sha256: str = measured(description="SHA-256 of all parameters and buffers at the origin")
-    data_fingerprint: str = measured(description="Sum over all data relative to their norm, and the norm")
-    status: Status = measured(description="How the scan ended")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Surface(Scan):
-    """The loss over a plane: loss[i, j] is at weights + x[i] * directions[0] + y[j] * directions[1]."""
-
-    x: Tensor = measured("x", units="1", description="Multiples of the first direction")
-    y: Tensor = measured("y", units="1", description="Multiples of the second direction")
-    loss: Tensor = measured("x", "y", units="loss", description="Mean loss; NaN and inf as found", source=LI)
-    done: Tensor = measured("x", "y", units="1", description="Whether the cell has been computed")
-    directions: Tensor = measured("direction", "parameter", units="weight", description="As added to the weights")
-    cosine: float = measured(units="1", description="Of the two directions, after normalization")
-    single_share: float = measured(
-        units="1", description="Share of the directions in filters of one element, which cannot be orthogonal"
-    )
-    extent: Tensor = measured("direction", "end", units="1", description="Lowest and highest multiple")
-    points: Tensor = measured("direction", units="1", description="Number of points")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Line(Scan):
-    """The loss along a line: loss[i] is at weights + t[i] * direction."""
-
-    t: Tensor = measured("t", units="1", description="Multiples of the direction")
-    loss: Tensor = measured("t", units="loss", description="Mean loss; NaN and inf as found", source=LI)
-    done: Tensor = measured("t", units="1", description="Whether the point has been computed")
-    direction: Tensor = measured("parameter", units="weight", description="As added to the weights")
-    extent: Tensor = measured("end", units="1", description="Lowest and highest multiple")
-    points: int = measured(units="1", description="Number of points")
-
-
-Scanned = TypeVar("Scanned", Surface, Line)
+Scanned = TypeVar("Scanned", Surface, Line, Block)
 
 
 def loss_surface(
@@ -149,10 +100,7 @@ def loss_surface(
         one filter.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        axes(1.0 if isinstance(extent, str) else extent, points, 2)  # a mistake is found before any work
-        chosen = choose(objective, directions, 2, normalize, zero_1d=zero_1d, seed=seed)
-        is_common = chosen.normalize != "none"
-        coordinates = axes(resolved(objective, chosen.vectors, extent, rise, is_common=is_common), points, 2)
+        chosen, coordinates = _placed(objective, directions, 2, normalize, extent, points, seed, rise, zero_1d=zero_1d)
         x, y = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
         begun = Surface(
             **_origin(objective, chosen, seed),
@@ -208,9 +156,7 @@ def loss_line(
     Cost: 1 + G forward passes over the data.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        axes(1.0 if isinstance(extent, str) else extent, points, 1)
-        chosen = choose(objective, direction, 1, normalize, zero_1d=zero_1d, seed=seed)
-        (axis,) = axes(resolved(objective, chosen.vectors, extent, rise, is_common=False), points, 1)
+        chosen, (axis,) = _placed(objective, direction, 1, normalize, extent, points, seed, rise, zero_1d=zero_1d)
         t = torch.tensor(axis, dtype=torch.float64)
         begun = Line(
             **_origin(objective, chosen, seed),
@@ -222,6 +168,82 @@ def loss_line(
             points=len(t),
         )
         return _scan(objective, begun, chosen, [axis], path, name, progress)
+
+
+def loss_block(
+    objective: Objective,
+    directions: str | Tensor | Sequence[Tensor] = "random",
+    normalize: str = "filter",
+    extent: Extent | str = 1.0,
+    points: int | Sequence[int] = 21,
+    seed: int = 0,
+    *,
+    rise: float = RISE,
+    zero_1d: bool = True,
+    path: str | os.PathLike[str] | None = None,
+    name: str = "block",
+    progress: Progress | None = None,
+) -> Block:
+    """Compute the loss on a grid in three directions from the weights, for volume rendering.
+
+    Args:
+        objective: As in `loss_surface`, and so are all others but these two.
+        directions: "random", "hessian" (eigenvectors of the three largest eigenvalues), or three vectors [D].
+        normalize: As in `loss_surface`.
+        extent: As in `loss_surface`; or three pairs.
+        points: Along all directions, or three numbers. 21, our choice: 9,261 cells.
+        seed: As in `loss_surface`; the first two directions are those of the surface.
+        rise: As in `loss_surface`.
+        zero_1d: As in `loss_surface`.
+        path: As in `loss_surface`.
+        name: Of the measurement in that file.
+        progress: Called as progress(done, total).
+
+    Returns:
+        Block (frozen). loss [G1, G2, G3] in float64; status as in `loss_surface`.
+
+    Raises:
+        ValueError: As in `loss_surface`.
+
+    Cost: 1 + G1 * G2 * G3 forward passes over the data.
+    """
+    with torch.inference_mode(False):
+        chosen, coordinates = _placed(objective, directions, 3, normalize, extent, points, seed, rise, zero_1d=zero_1d)
+        x, y, z = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
+        shape = (len(x), len(y), len(z))
+        begun = Block(
+            **_origin(objective, chosen, seed),
+            x=x,
+            y=y,
+            z=z,
+            loss=torch.full(shape, math.nan, dtype=torch.float64),
+            done=torch.zeros(shape, dtype=torch.bool),
+            directions=chosen.vectors.cpu(),
+            cosine=chosen.cosine,
+            single_share=chosen.single_share,
+            extent=torch.stack([axis[[0, -1]] for axis in (x, y, z)]),
+            points=torch.tensor(shape),
+        )
+        return _scan(objective, begun, chosen, coordinates, path, name, progress)
+
+
+def _placed(
+    objective: Objective,
+    directions: str | Tensor | Sequence[Tensor],
+    count: int,
+    normalize: str,
+    extent: Extent | str,
+    points: int | Sequence[int],
+    seed: int,
+    rise: float,
+    *,
+    zero_1d: bool,
+) -> tuple[Directions, list[list[float]]]:
+    """Choose the directions, and where along them to evaluate."""
+    axes(1.0 if isinstance(extent, str) else extent, points, count)  # a mistake is found before any work
+    chosen = choose(objective, directions, count, normalize, zero_1d=zero_1d, seed=seed)
+    is_common = chosen.normalize != "none"
+    return chosen, axes(resolved(objective, chosen.vectors, extent, rise, is_common=is_common), points, count)
 
 
 def _origin(objective: Objective, chosen: Directions, seed: int) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def train(
         str,
         typer.Option(
             "--model",
-            help="mlp, cnn, resnet20, resnet56 (each also _noshort), resnet18, vgg11, vgg11_bn, vit-tiny or "
-            "package.module:function.",
+            help="mlp, cnn, resnet20, resnet20_noshort, resnet56, resnet56_noshort, resnet18, vgg11, vgg11_bn, "
+            "vit-tiny or package.module:function.",
             rich_help_panel=TRAINING,
         ),
     ] = "cnn",
