@@ -141,8 +141,15 @@ def figure_contours(runs: Sequence[Run]) -> Figure | None:
         runs: As from `figures.reading.load_runs`.
     """
     found = planes(runs)
-    if not found:
-        return None
+    return side_by_side(found) if found else None
+
+
+def side_by_side(found: Sequence[Plane]) -> Figure:
+    """Return contour plots of planes side by side on one colour scale.
+
+    Args:
+        found: At least one.
+    """
     scale = common_scale([plane.loss for plane in found])
     width = DOUBLE_COLUMN if len(found) > 1 else SINGLE_COLUMN
     figure = Figure(figsize=(width, 0.55 + (width - 1.1) / max(len(found), 1.3)))  # panels are square
