@@ -52,6 +52,21 @@ def test_normalized_directions_share_the_smaller_radius() -> None:
     assert float(ends.max()) == pytest.approx(3.0 * objective.loss(), rel=0.3)  # the rise within 6 percent of a radius
 
 
+@pytest.mark.parametrize("steep_side", [1.0, -1.0])
+def test_the_steeper_side_decides(steep_side: float) -> None:
+    """Fails if only one end is looked at: the loss rises from 1 to 10 at 3 on one side, at 300 on the other."""
+
+    def batch_loss(model: Any, batch: Tensor) -> tuple[Tensor, int]:
+        w = steep_side * model.weight[0, 0]
+        return 1 + torch.where(w > 0, w**2, (w / 100) ** 2) + 0 * batch.sum(), 1
+
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.zeros_(model.weight)
+    objective = Objective(model, batch_loss=batch_loss, data=torch.zeros(1, 1, dtype=torch.float64))
+    found = loss_line(objective, torch.ones(1), "none", "auto", 3)
+    assert float(found.extent[1]) == pytest.approx(3.0, rel=0.062)
+
+
 def test_infinity_counts_as_risen() -> None:
     """Fails if NaN is taken for low: the loss is NaN from 0.3 on."""
 

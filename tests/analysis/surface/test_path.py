@@ -102,6 +102,28 @@ def test_statistics_lie_between_those_of_the_ends_and_are_held_beyond() -> None:
         assert holding(state, objective).loss() == pytest.approx(loss, rel=1e-12)
 
 
+class Counting(nn.Module):
+    """Multiplies by a weight and by an integer buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+        self.register_buffer("number", torch.tensor(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight * self.number
+
+
+def test_an_integer_buffer_is_that_of_the_nearer_end() -> None:
+    """Fails if it is the start's all the way, or a fraction."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    objective = Objective(Counting(), nn.MSELoss(), (one, 0 * one))
+    start, end = ({"weight": weight * one[0], "number": torch.tensor(n)} for weight, n in ((1.0, 1), (2.0, 3)))
+    found = linear_path(objective, start, end, points=5)
+    weights = torch.tensor([1.0, 1.25, 1.5 * 3, 1.75 * 3, 2.0 * 3], dtype=torch.float64)
+    torch.testing.assert_close(found.loss, weights**2, rtol=1e-14, atol=0)
+
+
 def test_other_objectives_are_measured_on_the_same_points() -> None:
     objective, start, end = normed()
 
