@@ -10,12 +10,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from figures.reading import Run
 from figures.style import context
-from figures.surface import Plane, side_by_side
+from figures.surface import Plane, side_by_side, stored_plane
 
 
 def compare_surfaces(
@@ -49,8 +48,8 @@ def compare_surfaces(
 
 def _plane(title: str, path: str | os.PathLike[str], name: str) -> Plane:
     run = Run(Path(path))
-    x, y, loss = (run.array(f"surface/{name}", variable) for variable in ("x", "y", "loss"))
-    if x is None or y is None or loss is None or not np.isfinite(loss).any():
+    plane = stored_plane(run, f"surface/{name}", title)
+    if plane is None:
         there = ", ".join(run.measurements) or "nothing"
         raise ValueError(f"{os.fspath(path)} holds no surface {name!r} with a finite cell, but {there}; give its name")
-    return Plane(title, x, y, np.where(np.isfinite(loss), loss, np.nan))
+    return plane

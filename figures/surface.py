@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, MaxNLocator
 
 from figures.reading import Array, Run
@@ -24,12 +26,13 @@ NUM_LEVELS = 24
 
 @dataclass(frozen=True)
 class Plane:
-    """A surface as it is drawn: loss[i, j] at x[i], y[j]; NaN and inf are holes."""
+    """A surface as it is drawn: loss[i, j] at x[i], y[j]; NaN is a hole, and diverged says which were computed."""
 
     title: str
     x: Array
     y: Array
     loss: Array
+    diverged: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,25 @@ def planes(runs: Sequence[Run]) -> list[Plane]:
     """
     found: dict[str, Plane] = {}
     for run in runs:
-        x, y, loss = (run.array(PLANE, name) for name in ("x", "y", "loss"))
-        if x is None or y is None or loss is None or run.method in found or not np.isfinite(loss).any():
-            continue
-        found[run.method] = Plane(look(run.method).label, x, y, np.where(np.isfinite(loss), loss, np.nan))
+        plane = None if run.method in found else stored_plane(run, PLANE, look(run.method).label)
+        if plane is not None:
+            found[run.method] = plane
     return [found[method] for method in in_order(list(found))]
+
+
+def stored_plane(run: Run, key: str, title: str) -> Plane | None:
+    """Return a stored surface, or None where the file holds none with a finite cell.
+
+    Args:
+        run: The result file.
+        key: "surface/name".
+        title: Of its panel.
+    """
+    x, y, loss, done = (run.array(key, name) for name in ("x", "y", "loss", "done"))
+    if x is None or y is None or loss is None or not np.isfinite(loss).any():
+        return None
+    diverged = None if done is None else done & ~np.isfinite(loss)
+    return Plane(title, x, y, np.where(np.isfinite(loss), loss, np.nan), diverged)
 
 
 def common_scale(losses: Sequence[Array]) -> Scale:
@@ -90,6 +107,7 @@ def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
         plane.x, plane.y, plane.loss.T, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend="max"
     )
     ax.contour(plane.x, plane.y, plane.loss.T, scale.levels[::3], colors="white", linewidths=0.3, alpha=0.6)
+    draw_diverged(ax, plane)
     ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.0)
     ax.set_aspect("equal")
     ax.set_xticks(_ends(plane.x))
@@ -97,6 +115,24 @@ def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
     ax.set_title(plane.title)
     ax.set_xlabel("direction 1")
     return filled
+
+
+def draw_diverged(ax: Axes, plane: Plane) -> None:
+    """Hatch the cells whose loss is NaN or inf, and say so; cells that are not computed yet stay white.
+
+    Args:
+        ax: Where the plane is drawn.
+        plane: What.
+    """
+    if plane.diverged is None or not plane.diverged.any():
+        return
+    x, y = _edges(plane.x), _edges(plane.y)
+    corners = [
+        [(x[i], y[j]), (x[i + 1], y[j]), (x[i + 1], y[j + 1]), (x[i], y[j + 1])] for i, j in np.argwhere(plane.diverged)
+    ]
+    ax.add_collection(PolyCollection(corners, hatch="////", facecolor="none", edgecolor="#666666", linewidth=0))
+    patch = Patch(facecolor="none", edgecolor="#666666", hatch="////", label="diverged")
+    ax.legend(handles=[patch], loc="lower right", frameon=True)
 
 
 def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
@@ -188,6 +224,11 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     )
     _round_ticks(bar, scale)
     return figure
+
+
+def _edges(axis: Array) -> Array:
+    """Return where the cells around the points of an axis begin and end: half-way between them, and at its ends."""
+    return np.concatenate([axis[:1], (axis[1:] + axis[:-1]) / 2, axis[-1:]])
 
 
 def _ends(axis: Array) -> list[float]:

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
 
 from figures.reading import Array, Run
 from figures.style import DOUBLE_COLUMN, Look, look
-from figures.surface import Plane, Scale, common_scale
+from figures.surface import Plane, Scale, common_scale, draw_diverged, stored_plane
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
 # Read on viridis: light against the dark valley, dark against the light walls.
@@ -138,10 +138,10 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
     figure = Figure(figsize=(DOUBLE_COLUMN, 3.0))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.45, 1))
     left = figure.add_subplot(grid[:, 0])
-    x, y, loss = (run.array(PLANE, name) for name in ("x", "y", "loss"))
-    if x is not None and y is not None and loss is not None and np.isfinite(loss).any():
-        plane = Plane("", x, y, np.where(np.isfinite(loss), loss, np.nan))
+    plane = stored_plane(run, PLANE, "")
+    if plane is not None:
         _contours(figure, left, plane, common_scale([plane.loss]))
+        draw_diverged(left, plane)
     draw_paths(left, found, explained)
     left.set_aspect("equal", adjustable="box")
     above, below = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])

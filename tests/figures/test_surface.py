@@ -22,6 +22,7 @@ from figures.surface import (
     figure_contours,
     figure_surfaces,
     planes,
+    stored_plane,
 )
 from tests.figures.synthetic import bowl, measurement, write_run
 
@@ -42,6 +43,24 @@ def test_first_index_of_the_loss_runs_along_the_horizontal_axis(ax: Axes) -> Non
     assert np.unique(np.round(vertical, 6)) == pytest.approx(np.linspace(-2, 2, 7), abs=1e-6)  # at grid rows only
     assert np.unique(np.round(horizontal, 6)).size > 15  # and at a level line for each of 24 levels
     assert ax.get_xlabel() == "direction 1"
+
+
+def test_diverged_cells_are_hatched_and_cells_not_computed_are_not(tmp_path: Path, ax: Axes) -> None:
+    """Fails if a hole is taken for a divergence, or the mask is transposed."""
+    loss = np.arange(1.0, 21.0).reshape(4, 5)
+    done = np.ones((4, 5), dtype=bool)
+    loss[0, 3], loss[2, 1], done[2, 1] = np.inf, np.nan, False
+    content = {"x": (np.arange(4.0), "x"), "y": (np.arange(5.0), "y")}
+    write(tmp_path / "run.h5", "surface", "plane", measurement(**content, loss=(loss, "x", "y"), done=(done, "x", "y")))
+    plane = stored_plane(Run(tmp_path / "run.h5"), "surface/plane", "a")
+    assert plane is not None
+    draw_contours(ax, plane, common_scale([plane.loss]))
+    (hatched,) = [found for found in ax.collections if found.get_hatch()]
+    corners = np.concatenate([path.vertices for path in hatched.get_paths()])
+    assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0.0, 2.5], [0.5, 3.5]]  # around x = 0, y = 3
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["diverged"]
 
 
 def test_one_is_labelled_as_ten_to_the_zero() -> None:
