@@ -22,18 +22,24 @@ if TYPE_CHECKING:
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
     from analysis.self_check import SelfCheck
-    from analysis.surface.path import LinearPath, linear_path
-    from analysis.surface.results import Block, Line, Surface
+    from analysis.surface.bezier import bezier_path
+    from analysis.surface.fields import curvature_map, gradient_field
+    from analysis.surface.path import linear_path
+    from analysis.surface.plan import Plan
+    from analysis.surface.results import BezierPath, Block, CurvatureMap, GradientField, Line, LinearPath, Surface
     from analysis.surface.scan import loss_block, loss_line, loss_surface
     from analysis.surface.trajectory import Trajectory, trajectory
 
 __all__ = [
+    "BezierPath",
     "Block",
     "Centralized",
+    "CurvatureMap",
     "Eigenpairs",
     "EmpiricalFisher",
     "GaussNewton",
     "GradientCovariance",
+    "GradientField",
     "GradientNoise",
     "LayerCurvature",
     "LayerNoise",
@@ -41,6 +47,7 @@ __all__ = [
     "LinearPath",
     "NotRepeatable",
     "Objective",
+    "Plan",
     "Preconditioned",
     "Result",
     "SelfCheck",
@@ -52,6 +59,9 @@ __all__ = [
     "TraceEstimate",
     "Trajectory",
     "Verdicts",
+    "bezier_path",
+    "curvature_map",
+    "gradient_field",
     "gradient_noise",
     "hessian_eigenvalues",
     "hessian_trace",
@@ -81,8 +91,19 @@ _HOMES = {
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
     "analysis.self_check": ("SelfCheck",),
-    "analysis.surface.path": ("LinearPath", "linear_path"),
-    "analysis.surface.results": ("Block", "Line", "Surface"),
+    "analysis.surface.bezier": ("bezier_path",),
+    "analysis.surface.fields": ("curvature_map", "gradient_field"),
+    "analysis.surface.path": ("linear_path",),
+    "analysis.surface.plan": ("Plan",),
+    "analysis.surface.results": (
+        "BezierPath",
+        "Block",
+        "CurvatureMap",
+        "GradientField",
+        "Line",
+        "LinearPath",
+        "Surface",
+    ),
     "analysis.surface.scan": ("loss_block", "loss_line", "loss_surface"),
     "analysis.surface.trajectory": ("Trajectory", "trajectory"),
 }

@@ -16,8 +16,31 @@ BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
 """Called as batch_loss(model, batch); returns (loss_sum, count), where count is what the mean is over."""
 
 
+def on_tensors(model: nn.Module, state: Mapping[str, Tensor], function: Callable[..., Any], *args: Any) -> Any:
+    """Return function(model, *args) while the model's parameters and buffers are others.
+
+    All the function does with the model sees them: calling it, its methods, `model.weight`.
+
+    Args:
+        model: As found again afterwards.
+        state: Every parameter and buffer, by name.
+        function: Of the model.
+        *args: Its further arguments.
+    """
+    return functional_call(_Around(model, function), {f"model.{name}": tensor for name, tensor in state.items()}, args)
+
+
+class _Around(nn.Module):
+    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model, self._function = model, function
+
+    def forward(self, *args: Any) -> Any:
+        return self._function(self.model, *args)
+
+
 class ModelAt:
-    """The model evaluated on other tensors: what a `batch_loss` is given in the place of the model.
+    """The model called on other tensors, for who has to see its calls; its attributes are the model's own.
 
     Args:
         model: Is not changed.

@@ -7,7 +7,8 @@ over the data for every new set of weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,27 @@ from torch import nn
 from analysis.batches import tensors_of
 
 BATCHNORM = ("eval", "recalibrate")
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Let batch norm normalize by each batch inside, as in training; nothing else of the model trains.
+
+    Args:
+        model: Its flags are put back afterwards.
+
+    Yields:
+        Nothing.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    modes = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.training = True
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Any], evaluate: Callable[[Any], Any]) -> None:

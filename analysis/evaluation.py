@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from analysis.batch_loss import BatchLoss, ModelAt, from_loss_fn, refuse_batch_statistics
+from analysis.batch_loss import BatchLoss, from_loss_fn, on_tensors, refuse_batch_statistics
 from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
 from analysis.batchnorm import BATCHNORM, recalibrate
 from analysis.guard import left_as_found
-from analysis.losses import summed
+from analysis.losses import per_sample, summed
 from analysis.parameters import Selection, check_fits, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
@@ -56,6 +56,7 @@ class Evaluation:
         self.model = model
         self.data = as_batches(data)
         self.batch_loss = batch_loss if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
+        self.sample_losses = None if loss_fn is None else per_sample(loss_fn, reduction)
         self.batchnorm = batchnorm
         if dtype not in (None, torch.float32, torch.float64):
             raise ValueError(
@@ -217,7 +218,8 @@ class Evaluation:
             state: As returned by `state()`, any tensor replaced.
             batch: One of `batches()`.
         """
-        return self.batch_loss(ModelAt(self.model, state), batch)
+        found: tuple[Tensor, Tensor | int] = on_tensors(self.model, state, self.batch_loss, batch)
+        return found
 
     def refuse_detached(self, state: Mapping[str, Tensor]) -> None:
         """Refuse a loss without a gradient; call it where none of the measured weights had one.

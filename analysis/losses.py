@@ -5,6 +5,10 @@ Right when the mean over 200 + 56 samples, or over 10 + 90 valid tokens, equals 
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +41,7 @@ def summed(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> Loss
         raise ValueError(
             f"reduction must be one of {REDUCTIONS}, got {reduction!r}; use nn.CrossEntropyLoss() or the like"
         )
-    if isinstance(loss_fn, (nn.CrossEntropyLoss, nn.NLLLoss)) or loss_fn in (F.cross_entropy, F.nll_loss):
+    if _is_classification(loss_fn):
         return _classification(loss_fn)
 
     def by_first_dimension(output: Any, target: Any) -> tuple[Tensor, Tensor | int]:
@@ -48,25 +52,84 @@ def summed(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> Loss
     return by_first_dimension
 
 
-def _classification(loss_fn: Callable[..., Tensor]) -> LossSum:
+def per_sample(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> LossSum:
+    """Return a function (output, target) -> (sums [B], counts [B]): what each sample adds to `summed`'s pair.
+
+    A loss that takes or has a `reduction` is asked for its values before it; any other is called for each sample on its
+    own, all at once. Whether the loss is a sum over samples at all, the caller has to see: the sums must add up.
+
+    Args:
+        loss_fn: As for `summed`.
+        reduction: As for `summed`.
+
+    Returns:
+        The function. It raises whatever `torch.vmap` does where it cannot go through a user's loss.
+    """
+    if _is_classification(loss_fn):
+        return _classification(loss_fn, each=True)
+    reduction = reduction or getattr(loss_fn, "reduction", "mean")
+    before = _before_reduction(loss_fn)
+    if before is not None:
+
+        def at_once(output: Any, target: Any) -> tuple[Tensor, Tensor]:
+            values = before(output, target)
+            values = values.reshape(len(values), -1)
+            sums = values.mean(1) if reduction == "mean" else values.sum(1)
+            return sums, torch.ones_like(sums)
+
+        return at_once
+
+    def one_by_one(output: Any, target: Any) -> tuple[Tensor, Tensor]:
+        with warnings.catch_warnings():  # an operation that vmap repeats in a loop is still faster than one by one
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            sums = torch.vmap(lambda one, wanted: _scalar(loss_fn(one[None], wanted[None])))(output, target)
+        return sums, torch.ones_like(sums)
+
+    return one_by_one
+
+
+def _before_reduction(loss_fn: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
+    """Return a loss of torch, or one made like it, without its reduction; None for any other."""
+    if isinstance(loss_fn, nn.Module):
+        if not hasattr(loss_fn, "reduction"):
+            return None
+        module: Any = copy.copy(loss_fn)
+        module.reduction = "none"
+        return module  # type: ignore[no-any-return]
+    try:
+        has_reduction = "reduction" in inspect.signature(loss_fn).parameters
+    except (TypeError, ValueError):  # built in C
+        return None
+    return functools.partial(loss_fn, reduction="none") if has_reduction else None
+
+
+def _is_classification(loss_fn: Callable[..., Tensor]) -> bool:
+    return isinstance(loss_fn, (nn.CrossEntropyLoss, nn.NLLLoss)) or loss_fn in (F.cross_entropy, F.nll_loss)
+
+
+def _classification(loss_fn: Callable[..., Tensor], *, each: bool = False) -> LossSum:
     """Sum directly instead of undoing the mean: a batch without a valid target then adds zero, not 0/0."""
     weight = getattr(loss_fn, "weight", None)
     ignore_index = getattr(loss_fn, "ignore_index", -100)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"reduction": "none" if each else "sum"}
     if isinstance(loss_fn, nn.CrossEntropyLoss):
         options["label_smoothing"] = loss_fn.label_smoothing
     function = F.nll_loss if isinstance(loss_fn, nn.NLLLoss) or loss_fn is F.nll_loss else F.cross_entropy
 
+    def total(values: Tensor) -> Tensor:
+        return values.reshape(len(values), -1).sum(1) if each else values.sum()
+
     def by_valid_target(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor | int]:
         class_weight = None if weight is None else weight.to(output)
         if target.is_floating_point():  # class probabilities: the mean divides by the batch
-            total = function(output, target, weight=class_weight, reduction="sum", **options)
-            return total, target.numel() // target.shape[1 if target.ndim > 1 else 0]
-        total = function(output, target, weight=class_weight, ignore_index=ignore_index, reduction="sum", **options)
+            losses = function(output, target, weight=class_weight, **options)
+            places = target.select(1, 0) if target.ndim > 1 else target[0]
+            count = total(torch.ones_like(places)) if each else places.numel()
+            return (total(losses) if each else losses), count
+        losses = function(output, target, weight=class_weight, ignore_index=ignore_index, **options)
         valid = target != ignore_index
-        if class_weight is None:
-            return total, valid.sum()
-        return total, (class_weight[torch.where(valid, target, 0)] * valid).sum()
+        counted = valid if class_weight is None else class_weight[torch.where(valid, target, 0)] * valid
+        return (total(losses) if each else losses), total(counted)
 
     return by_valid_target
 

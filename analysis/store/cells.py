@@ -81,7 +81,7 @@ def open_cells(
         kind: As in `write`.
         name: As in `write`.
         measurement: Configuration, cells and mask. Only dtype, shape and texts of the cells count, not their numbers.
-        cells: Variables to fill, of a floating-point type. They begin as NaN.
+        cells: Variables to fill: of a floating-point type, which begin as NaN, or boolean, which begin as False.
         done: Variable that says which cells are finished, boolean. It begins as False.
         outcome: Attributes and variables that describe how the measurement ended and do not count as configuration.
 
@@ -95,7 +95,7 @@ def open_cells(
         RuntimeError: Another writer is at work on it.
     """
     for variable in (*cells, done):
-        _check_cell(measurement, variable, "b" if variable == done else "f")
+        _check_cell(measurement, variable, "b" if variable == done else "bf")
     with writing(path) as target:
         key = f"{kind}/{name}"
         if target.exists() and key in list_measurements(target):
@@ -112,12 +112,12 @@ def open_cells(
                 array.flags.writeable = False  # writing on would bypass the lock
 
 
-def _check_cell(measurement: Measurement, name: str, kind: str) -> None:
+def _check_cell(measurement: Measurement, name: str, kinds: str) -> None:
     if name not in measurement.variables:
         raise ValueError(f"the measurement has no variable {name!r} to fill; it has {sorted(measurement.variables)}")
     dtype = measurement.variables[name].data.dtype
-    if dtype.kind != kind:
-        allowed = "boolean" if kind == "b" else "floating-point, since NaN marks what is not computed"
+    if dtype.kind not in kinds:
+        allowed = "boolean" if kinds == "b" else "boolean or floating-point, where NaN marks what is not computed"
         raise ValueError(f"variable {name!r} must be {allowed}; got dtype {dtype}")
 
 
@@ -125,7 +125,7 @@ def _empty(measurement: Measurement, cells: Sequence[str], done: str) -> Measure
     variables = dict(measurement.variables)
     for name in (*cells, done):
         data = variables[name].data
-        variables[name] = replace(variables[name], data=np.full_like(data, False if name == done else np.nan))
+        variables[name] = replace(variables[name], data=np.full_like(data, np.nan if data.dtype.kind == "f" else False))
     return replace(measurement, variables=variables)
 
 

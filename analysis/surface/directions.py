@@ -9,9 +9,10 @@ Cost: a few passes over [D]; "hessian" some tens of Hessian products.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from analysis.objective import Objective
 from analysis.surface.normalize import blocks, cosine, orthogonalized, scaled, single_share
 
 SOURCES = ("random", "hessian")
+Vector = Tensor | Mapping[str, Tensor]
+# "random", "hessian", vectors [D] or by parameter name, or a result that has `.directions`.
+Given = str | Vector | Sequence[Vector] | Any
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Directions:
 
 def choose(
     objective: Objective,
-    directions: str | Tensor | Sequence[Tensor],
+    directions: Given,
     count: int,
     normalize: str,
     *,
@@ -60,7 +64,7 @@ def choose(
 
     Args:
         objective: Whose weights are moved.
-        directions: "random", "hessian", or `count` vectors [D].
+        directions: "random", "hessian", `count` vectors [D], or tensors by parameter name, or a result with them.
         count: 1, 2 or 3.
         normalize: As in `loss_surface`.
         zero_1d: As in `loss_surface`.
@@ -87,7 +91,7 @@ def choose(
         else:
             raise ValueError(f"directions must be one of {', '.join(SOURCES)} or {_wanted(count)}, got {source!r}")
     else:
-        vectors = _given(objective, directions, count)
+        vectors = _given(objective, getattr(directions, "directions", directions), count)
     if source == "given" and normalize == "none":
         zero_1d = False  # the user's vectors as they are
     if zero_1d:
@@ -116,13 +120,33 @@ def _eigenvectors(objective: Objective, count: int, seed: int) -> tuple[Tensor, 
     ) else pairs.status
 
 
-def _given(objective: Objective, directions: Tensor | Sequence[Tensor], count: int) -> Tensor:
-    rows = [directions] if count == 1 and isinstance(directions, Tensor) and directions.ndim == 1 else list(directions)
-    if len(rows) != count or not all(isinstance(row, Tensor) for row in rows):
+def _given(objective: Objective, directions: Any, count: int) -> Tensor:
+    is_one = count == 1 and (
+        isinstance(directions, Mapping) or (isinstance(directions, Tensor) and directions.ndim == 1)
+    )
+    rows = [directions] if is_one else list(directions)
+    if len(rows) != count or not all(isinstance(row, (Tensor, Mapping)) for row in rows):
         raise ValueError(f"directions must be {' or '.join(map(repr, SOURCES))}, or {_wanted(count)}, got {len(rows)}")
-    return torch.stack([
-        objective.layout.checked(row, f"direction {i + 1}").double().cpu() for i, row in enumerate(rows)
-    ])
+    return torch.stack([_flat(objective, row, f"direction {i + 1}").double().cpu() for i, row in enumerate(rows)])
+
+
+def _flat(objective: Objective, row: Vector, what: str) -> Tensor:
+    if isinstance(row, Tensor):
+        return objective.layout.checked(row, what)
+    shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
+    wrong = [f"{name!r} {tuple(shape)} is missing" for name, shape in shapes.items() if name not in row]
+    wrong += [
+        f"{name!r} is {tuple(row[name].shape)}, not {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in row and row[name].shape != shape
+    ]
+    wrong += [f"{name!r} is no measured parameter" for name in row if name not in shapes]
+    if wrong:
+        raise ValueError(
+            f"{what} must hold a tensor for each measured parameter and nothing else: {'; '.join(wrong[:3])}"
+            f"{f'; and {len(wrong) - 3} more' if len(wrong) > 3 else ''}; see objective.names"
+        )
+    return objective.layout.join(row)
 
 
 def _wanted(count: int) -> str:

@@ -9,16 +9,13 @@ batches); memory for the data, up to `HELD_BYTES`.
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from analysis.batch_loss import on_tensors
 from analysis.batches import tensors_of
 from analysis.objective import Objective
 
@@ -49,7 +46,7 @@ def held(objective: Objective) -> Objective:
         objective: Any. Cost: one pass over its loader, no forward pass but the check that the loss repeats.
     """
     with objective.measuring(with_grad=False):
-        batches = _read(objective)
+        batches = read_once(objective)
     return objective if batches is None else objective.on(batches)
 
 
@@ -65,70 +62,35 @@ def repeated_loss(objective: Objective) -> Iterator[Callable[[Tensor], float]]:
     Yields:
         The function. NaN and inf are returned as found.
     """
-    whole = _Pass(objective.model, objective.batch_loss)
     with objective.measuring(with_grad=False):
-        batches = _read(objective)
+        batches = read_once(objective)
 
         def loss(at: Tensor) -> float:
-            state = {f"model.{name}": tensor for name, tensor in objective.state(at).items()}
             data = objective.batches() if batches is None else batches
-            total, count = functional_call(whole, state, (data,))
+            total, count = on_tensors(objective.model, objective.state(at), over, data)
             return float(total) / float(count)
+
+        # one pass as one call, so that the weights are put in place once and not batch by batch
+        def over(model: nn.Module, data: Iterable[Any]) -> tuple[Tensor | float, Tensor | float]:
+            total: Tensor | float = 0.0
+            count: Tensor | float = 0.0
+            for batch in data:
+                loss_sum, batch_count = objective.batch_loss(model, batch)
+                total = (
+                    total + loss_sum.double()
+                )  # summed as in Objective.loss, so that the origin is equal bit for bit
+                count = count + batch_count
+            return total, count
 
         yield loss
 
 
-def state_sha256(objective: Objective) -> str:
-    """Return the SHA-256 of every parameter and buffer, names, types and shapes included.
+def read_once(objective: Objective) -> Held | None:
+    """Return the batches on the objective's device; None where they are larger than `HELD_BYTES`.
 
     Args:
-        objective: Its model is read, on the objective's device and in its dtype.
+        objective: Is measuring. Cost: one pass over its loader.
     """
-    return tensors_sha256(objective.state())
-
-
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of tensors, with names, types and shapes.
-
-    Args:
-        tensors: By name; their order counts.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.reshape(-1).cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def rounded_fingerprint(objective: Objective) -> str:
-    """Return the data fingerprint without the last digits, which depend on the order in which a loader shuffles.
-
-    Args:
-        objective: Has made a pass over its data.
-    """
-    total, squares = (float.fromhex(number) for number in objective.data_fingerprint.split("/"))
-    norm = math.sqrt(squares) if squares > 0 else 1.0
-    return f"{round(total / norm, 6) + 0.0:.6f} {norm:.9e}"  # + 0.0: a sum of -1e-17 and one of 1e-17 both give 0
-
-
-class _Pass(nn.Module):
-    """One pass over the data as one forward, so that the weights are put in place once and not batch by batch."""
-
-    def __init__(self, model: nn.Module, batch_loss: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) -> None:
-        super().__init__()
-        self.model, self._batch_loss = model, batch_loss
-
-    def forward(self, batches: Iterable[Any]) -> tuple[Tensor | float, Tensor | float]:
-        total: Tensor | float = 0.0
-        count: Tensor | float = 0.0
-        for batch in batches:
-            loss_sum, batch_count = self._batch_loss(self.model, batch)
-            total = total + loss_sum.double()  # summed as in Objective.loss, so that the origin is equal bit for bit
-            count = count + batch_count
-        return total, count
-
-
-def _read(objective: Objective) -> Held | None:
     batches: list[Any] = []
     num_bytes = 0
     for batch in objective.batches():

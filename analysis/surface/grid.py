@@ -1,27 +1,23 @@
 """Where the loss is evaluated: exact coordinates, the order of the cells, and filling them.
 
 Coordinates are the floats nearest to the exact decimals, so that a symmetric axis is symmetric and its middle is 0 and
-not 1e-17. Every point is computed from the stored weights, never by stepping from its neighbour. Right when a
-quadratic comes back exactly in every cell (`tests/analysis/surface/test_grid.py`, `test_scan.py`); costs one forward
-pass over the data for each cell.
+not 1e-17. Cells are taken coarse to fine and shared among processes. Right when a quadratic comes back exactly in every
+cell, and a stopped scan goes on where it was (`tests/analysis/surface/test_grid.py`, `test_scan.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from numbers import Integral, Real
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from analysis.objective import Objective
 from analysis.store import Cells
-from analysis.surface.evaluate import repeated_loss
+from analysis.surface.ranks import Ranks
 
+Index = tuple[int, ...]
 Progress = Callable[[int, int], None]
 Extent = float | Sequence[Any]
 
@@ -66,35 +62,35 @@ def coarse_to_fine(shape: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def fill(
-    objective: Objective,
-    vectors: Tensor,
-    coordinates: Sequence[Sequence[float]],
+    shape: Sequence[int],
     cells: Cells,
+    compute: Callable[[Sequence[Index]], Sequence[Mapping[str, Any]]],
+    ranks: Ranks,
     progress: Progress | None = None,
+    together: int = 1,
 ) -> None:
-    """Compute the loss in every cell that is not done; a cell is finished, NaN and inf too, before the next begins.
+    """Compute every cell that is not done; cells are finished, NaN and inf too, before the next begin.
 
     Args:
-        objective: Whose loss.
-        vectors: Directions [K, D], on the objective's device.
-        coordinates: One list for each direction.
-        cells: "loss" and the mask, of the coordinates' lengths.
-        progress: Called as progress(done, total) after each cell.
+        shape: Points along each direction.
+        cells: Arrays to fill and the mask; on every process, of which the first one's are the file's.
+        compute: From cells to the values of each by the names of the arrays.
+        ranks: The processes that share the work.
+        progress: Called as progress(done, total) after each round.
+        together: Cells given to `compute` at once.
     """
-    shape = tuple(len(axis) for axis in coordinates)
     missing = [index for index in coarse_to_fine(shape) if not cells.done[index]]
-    if not missing:
-        return
     total = math.prod(shape)
-    weights = objective.weights()
-    with repeated_loss(objective) as loss:
-        for number, index in enumerate(missing, start=1 + total - len(missing)):
-            at = weights
-            for vector, axis, i in zip(vectors, coordinates, index, strict=True):
-                at = torch.add(at, vector, alpha=axis[i])
-            cells.finish(index, loss=loss(at))
+    done = total - len(missing)
+    for start in range(0, len(missing), together * ranks.size):
+        turn = missing[start : start + together * ranks.size]
+        mine = turn[ranks.rank * together : (ranks.rank + 1) * together]
+        rows = [row for part in ranks.gathered(compute(mine) if mine else []) for row in part]
+        for index, values in zip(turn, rows, strict=True):
+            cells.finish(index, **values)
+            done += 1
             if progress is not None:
-                progress(number, total)
+                progress(done, total)
 
 
 def _axis(low: float, high: float, points: int) -> list[float]:

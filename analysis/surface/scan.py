@@ -1,39 +1,37 @@
 """The loss along a line, over a plane or in a block through the weights, cell by cell, resumable.
 
 Proved right by: a quadratic that comes back exactly in every cell of an uneven grid, an origin that equals
-`objective.loss()` bit for bit, the same surface after a ReLU network is rescaled, and a resumed grid that equals an
+`objective.loss()`, the same surface after a ReLU network is rescaled, and a resumed grid that equals an
 uninterrupted one (`tests/analysis/surface/test_scan.py`).
-Cost: one forward pass over the data for each cell, within 4 % of a bare one (`analysis.surface.evaluate`).
+Cost: one forward pass over the data for each cell, and nearly nothing else (`benchmarks/surface.py`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from analysis.evidence import Status
 from analysis.objective import Objective
-from analysis.store import Cells, open_cells, read
-from analysis.surface.directions import Directions, choose
-from analysis.surface.evaluate import rounded_fingerprint, state_sha256
-from analysis.surface.extent import RISE, resolved
-from analysis.surface.grid import Extent, Progress, axes, fill
-from analysis.surface.results import Block, Line, Scan, Surface
+from analysis.surface.directions import Given
+from analysis.surface.extent import RISE
+from analysis.surface.grid import Extent, Index, Progress
+from analysis.surface.plan import AUTO, Plan
+from analysis.surface.points import Values, points_of
+from analysis.surface.quantities import Metrics
+from analysis.surface.results import Block, Line, LossScan, Surface
+from analysis.surface.scanning import Grid, PathLike, follow, place, run
 
-Scanned = TypeVar("Scanned", Surface, Line, Block)
+Scanned = TypeVar("Scanned", bound=LossScan)
+FILLED = ("loss", "standard_error", "rise_error", "metrics", "metric_errors", "diverged")
 
 
 def loss_surface(
     objective: Objective,
-    directions: str | Tensor | Sequence[Tensor] = "random",
+    directions: Given = "random",
     normalize: str = "filter",
     extent: Extent | str = 1.0,
     points: int | Sequence[int] = 51,
@@ -41,19 +39,27 @@ def loss_surface(
     *,
     rise: float = RISE,
     zero_1d: bool = True,
-    path: str | os.PathLike[str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
+    plan: Plan | str = AUTO,
+    precision: str = "full",
+    distributed: bool = False,
+    path: PathLike = None,
     name: str = "surface",
     progress: Progress | None = None,
 ) -> Surface:
     """Compute the loss on a grid in a plane through the weights.
 
-    Buffers (batch-norm statistics) are held as they are. With an odd number of points and a symmetric extent the
-    middle cell is the origin and equals `objective.loss()` bit for bit; with an even number there is no such cell.
+    Buffers are never moved along; batch norm's statistics are the model's, or with an objective of
+    batchnorm="recalibrate" those of the data at every cell, at the cost of a second pass. With an odd number of points
+    and a symmetric extent the middle cell is the origin and equals `objective.loss()`: bit for bit with plan="given",
+    else to rounding. With an even number there is no such cell.
 
     Args:
         objective: Whose loss, around its model's present weights.
-        directions: "random" (Gaussian, made orthogonal), "hessian" (eigenvectors of the two largest eigenvalues), or
-            two vectors [D].
+        directions: "random" (Gaussian, made orthogonal), "hessian" (eigenvectors of the two largest eigenvalues); two
+            vectors [D], or two mappings from parameter names to tensors, such as differences of checkpoints; or a
+            result that has directions, a trajectory for example.
         normalize: What of a direction gets the norm of the same part of the weights: each "filter" (default of Li et
             al.), each "layer" (tensor), the whole "model", or "none". Eigenvectors are never scaled. The user's
             vectors are, unless "none"; they are not made orthogonal.
@@ -66,6 +72,16 @@ def loss_surface(
             choice, shows a valley and its walls.
         zero_1d: Leave biases and norm parameters out of the directions (default of Li et al.). Does not touch
             eigenvectors, nor the user's vectors with "none".
+        splits: Further data by name, {"test": loader}: their loss and metrics at every cell, on the same weights.
+        metrics: {name: function(output, target)}, which returns a number for each sample [B] or one for the batch; with
+            a `batch_loss` called as function(output, batch). "accuracy" is known by name. Another metric costs no
+            further pass of the model.
+        plan: How cells are evaluated: "auto" finds the fastest batch size, order of memory and number of cells at once
+            by a short trial, where the scan promises to take more than ten seconds; "given" takes the batches as they
+            are and repeats to the last bit; or an `analysis.Plan`.
+        precision: "full", or "bfloat16" for matrix products and convolutions.
+        distributed: Share the cells among all processes of the default group (torchrun, gloo or NCCL), each of which
+            calls this with the whole data; all return the same surface, the first writes the file.
         path: Result file that takes each cell as it is computed. A second call with the same configuration goes on
             where the first was stopped; another configuration is refused by name. None keeps all in memory, and an
             exception then loses it.
@@ -73,16 +89,20 @@ def loss_surface(
         progress: Called as progress(done, total).
 
     Returns:
-        Surface (frozen). loss [G1, G2] in float64, its first index along the first direction. `cosine` is below 1e-6
-        for random directions but for `single_share`. status is COMPLETE; NOT_FINITE where a cell is NaN or inf;
-        MAX_HVPS if the eigenvectors did not converge; INTERRUPTED only in the file of a stopped call.
+        Surface (frozen). loss [G1, G2] in float64, its first index along the first direction, and standard_error.
+        rise_error is that of the difference to the origin: all cells are on the same samples, so differences between
+        them are known far better than the loss itself. metrics [M, G1, G2] and their errors by metric_names. `diverged`
+        marks cells whose loss is NaN or inf. `cosine` is below 1e-6 for random directions but for `single_share`.
+        status is COMPLETE; NOT_FINITE where a cell diverged; MAX_HVPS if the eigenvectors did not converge;
+        INTERRUPTED only in the file of a stopped call.
 
     Raises:
         ValueError: An argument out of range, a direction of the wrong length, zero or not finite, or a file that was
             begun with other weights, data, directions, loss or settings.
+        RuntimeError: `distributed` without a process group.
 
-    Cost: 1 + G1 * G2 forward passes over the data, memory for the data (up to 2 GiB, else they are read for each
-    cell) and a few vectors [D]. "hessian" adds some tens of Hessian products.
+    Cost: 1 + G1 * G2 forward passes over each split, a trial of 2 percent of that, memory for the data (up to 2 GiB,
+    else they are read for each cell) and a few vectors [D]. "hessian" adds some tens of Hessian products.
 
     Example:
         >>> model = torch.nn.Linear(2, 1, bias=False)  # L = (w1^2 + 4 w2^2) / 2 on the data below
@@ -100,26 +120,24 @@ def loss_surface(
         one filter.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        chosen, coordinates = _placed(objective, directions, 2, normalize, extent, points, seed, rise, zero_1d=zero_1d)
-        x, y = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
-        begun = Surface(
-            **_origin(objective, chosen, seed),
-            x=x,
-            y=y,
-            loss=torch.full((len(x), len(y)), math.nan, dtype=torch.float64),
-            done=torch.zeros(len(x), len(y), dtype=torch.bool),
-            directions=chosen.vectors.cpu(),
-            cosine=chosen.cosine,
-            single_share=chosen.single_share,
-            extent=torch.stack([axis[[0, -1]] for axis in (x, y)]),
-            points=torch.tensor([len(x), len(y)]),
+        grid = place(
+            objective,
+            directions,
+            2,
+            normalize,
+            extent,
+            points,
+            seed,
+            rise,
+            zero_1d=zero_1d,
+            distributed=distributed,
         )
-        return _scan(objective, begun, chosen, coordinates, path, name, progress)
+        return _scan(Surface, grid, grid.plane_fields(), splits, metrics, plan, precision, path, name, progress)
 
 
 def loss_line(
     objective: Objective,
-    direction: str | Tensor = "random",
+    direction: Given = "random",
     normalize: str = "filter",
     extent: Extent | str = 1.0,
     points: int = 101,
@@ -127,7 +145,12 @@ def loss_line(
     *,
     rise: float = RISE,
     zero_1d: bool = True,
-    path: str | os.PathLike[str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
+    plan: Plan | str = AUTO,
+    precision: str = "full",
+    distributed: bool = False,
+    path: PathLike = None,
     name: str = "line",
     progress: Progress | None = None,
 ) -> Line:
@@ -142,7 +165,12 @@ def loss_line(
         points: 101, our choice: twice as fine as a surface, at a small part of its cost.
         seed: As in `loss_surface`; the same seed gives a surface's first direction.
         rise: As in `loss_surface`.
-        zero_1d: As in `loss_surface`.
+        zero_1d: As in `loss_surface`, and so are the next five.
+        splits: Further data.
+        metrics: Further quantities.
+        plan: How points are evaluated.
+        precision: "full" or "bfloat16".
+        distributed: Whether several processes share the points.
         path: As in `loss_surface`.
         name: Of the measurement in that file.
         progress: Called as progress(done, total).
@@ -156,23 +184,17 @@ def loss_line(
     Cost: 1 + G forward passes over the data.
     """
     with torch.inference_mode(False):  # whatever the caller's mode, the result holds ordinary tensors
-        chosen, (axis,) = _placed(objective, direction, 1, normalize, extent, points, seed, rise, zero_1d=zero_1d)
-        t = torch.tensor(axis, dtype=torch.float64)
-        begun = Line(
-            **_origin(objective, chosen, seed),
-            t=t,
-            loss=torch.full((len(t),), math.nan, dtype=torch.float64),
-            done=torch.zeros(len(t), dtype=torch.bool),
-            direction=chosen.vectors[0].cpu(),
-            extent=t[[0, -1]],
-            points=len(t),
+        grid = place(
+            objective, direction, 1, normalize, extent, points, seed, rise, zero_1d=zero_1d, distributed=distributed
         )
-        return _scan(objective, begun, chosen, [axis], path, name, progress)
+        (t,) = grid.axes
+        placed = {"t": t, "direction": grid.chosen.vectors[0].cpu(), "extent": t[[0, -1]], "points": len(t)}
+        return _scan(Line, grid, placed, splits, metrics, plan, precision, path, name, progress)
 
 
 def loss_block(
     objective: Objective,
-    directions: str | Tensor | Sequence[Tensor] = "random",
+    directions: Given = "random",
     normalize: str = "filter",
     extent: Extent | str = 1.0,
     points: int | Sequence[int] = 21,
@@ -180,7 +202,12 @@ def loss_block(
     *,
     rise: float = RISE,
     zero_1d: bool = True,
-    path: str | os.PathLike[str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
+    plan: Plan | str = AUTO,
+    precision: str = "full",
+    distributed: bool = False,
+    path: PathLike = None,
     name: str = "block",
     progress: Progress | None = None,
 ) -> Block:
@@ -194,7 +221,12 @@ def loss_block(
         points: Along all directions, or three numbers. 21, our choice: 9,261 cells.
         seed: As in `loss_surface`; the first two directions are those of the surface.
         rise: As in `loss_surface`.
-        zero_1d: As in `loss_surface`.
+        zero_1d: As in `loss_surface`, and so are the next five.
+        splits: Further data.
+        metrics: Further quantities.
+        plan: How points are evaluated.
+        precision: "full" or "bfloat16".
+        distributed: Whether several processes share the points.
         path: As in `loss_surface`.
         name: Of the measurement in that file.
         progress: Called as progress(done, total).
@@ -208,90 +240,53 @@ def loss_block(
     Cost: 1 + G1 * G2 * G3 forward passes over the data.
     """
     with torch.inference_mode(False):
-        chosen, coordinates = _placed(objective, directions, 3, normalize, extent, points, seed, rise, zero_1d=zero_1d)
-        x, y, z = (torch.tensor(axis, dtype=torch.float64) for axis in coordinates)
-        shape = (len(x), len(y), len(z))
-        begun = Block(
-            **_origin(objective, chosen, seed),
-            x=x,
-            y=y,
-            z=z,
-            loss=torch.full(shape, math.nan, dtype=torch.float64),
-            done=torch.zeros(shape, dtype=torch.bool),
-            directions=chosen.vectors.cpu(),
-            cosine=chosen.cosine,
-            single_share=chosen.single_share,
-            extent=torch.stack([axis[[0, -1]] for axis in (x, y, z)]),
-            points=torch.tensor(shape),
+        grid = place(
+            objective,
+            directions,
+            3,
+            normalize,
+            extent,
+            points,
+            seed,
+            rise,
+            zero_1d=zero_1d,
+            distributed=distributed,
         )
-        return _scan(objective, begun, chosen, coordinates, path, name, progress)
-
-
-def _placed(
-    objective: Objective,
-    directions: str | Tensor | Sequence[Tensor],
-    count: int,
-    normalize: str,
-    extent: Extent | str,
-    points: int | Sequence[int],
-    seed: int,
-    rise: float,
-    *,
-    zero_1d: bool,
-) -> tuple[Directions, list[list[float]]]:
-    """Choose the directions, and where along them to evaluate."""
-    axes(1.0 if isinstance(extent, str) else extent, points, count)  # a mistake is found before any work
-    chosen = choose(objective, directions, count, normalize, zero_1d=zero_1d, seed=seed)
-    is_common = chosen.normalize != "none"
-    return chosen, axes(resolved(objective, chosen.vectors, extent, rise, is_common=is_common), points, count)
-
-
-def _origin(objective: Objective, chosen: Directions, seed: int) -> dict[str, Any]:
-    loss = objective.loss()  # before the fingerprint: it takes a pass over the data to know them
-    return {
-        "origin_loss": loss,
-        "source": chosen.source,
-        "normalize": chosen.normalize,
-        "zero_1d": chosen.zero_1d,
-        "seed": seed,
-        "names": objective.names,
-        "state_sha256": state_sha256(objective),
-        "data_fingerprint": rounded_fingerprint(objective),
-        "status": Status.INTERRUPTED,
-    }
+        return _scan(Block, grid, grid.plane_fields(), splits, metrics, plan, precision, path, name, progress)
 
 
 def _scan(
-    objective: Objective,
-    begun: Scanned,
-    chosen: Directions,
-    coordinates: Sequence[Sequence[float]],
-    path: str | os.PathLike[str] | None,
+    kind: type[Scanned],
+    grid: Grid,
+    placed: dict[str, Any],
+    splits: Mapping[str, Any] | None,
+    metrics: Metrics,
+    plan: Plan | str,
+    precision: str,
+    path: PathLike,
     name: str,
     progress: Progress | None,
 ) -> Scanned:
-    with _cells(begun, path, name) as cells:
-        fill(objective, chosen.vectors, coordinates, cells, progress)
-    loss, done = (torch.from_numpy(np.array(cells[key])) for key in ("loss", "done"))
-    status = chosen.status if bool(loss.isfinite().all()) else Status.NOT_FINITE
-    found = dataclasses.replace(begun, loss=loss, done=done, status=status)
-    if path is not None and read(path, f"{begun.group}/{name}") != found.to_measurement():
-        found.save(path, name)  # a finished file is left alone
-    return found
+    with points_of(grid.objective, splits, metrics, precision) as points:
+        follow(points, plan, grid.ranks, math.prod(grid.shape), path, f"{kind.group}/{name}")
+        begun = kind(
+            **grid.fields(points.anchors[0]["loss"], points.data_fingerprint),
+            **placed,
+            **_empty(grid.shape, len(points.metric_names)),
+            metric_names=points.metric_names,
+            error_unit=points.unit,
+            precision=precision,
+            **dataclasses.asdict(points.plan),
+        )
+        weights = grid.objective.weights()
+
+        def compute(indices: Sequence[Index]) -> list[Values]:
+            return points([points.state(grid.at(weights, index)) for index in indices])
+
+        return run(begun, grid, compute, FILLED, path, name, progress, together=points.plan.stacked)
 
 
-@contextmanager
-def _cells(begun: Scan, path: str | os.PathLike[str] | None, name: str) -> Iterator[Cells]:
-    measurement = begun.to_measurement()
-    if path is None:
-        yield Cells({key: measurement.variables[key].data.copy() for key in ("loss", "done")}, "done")
-        return
-    with open_cells(path, begun.group, name, measurement, outcome=("status", "status_meaning", "origin_loss")) as cells:
-        stored = float(read(path, f"{begun.group}/{name}").variables["origin_loss"].data)
-        # the same data in another order or on another device differ by rounding, another loss function by far more
-        if not math.isclose(stored, begun.origin_loss, rel_tol=1e-4) and stored == stored:
-            raise ValueError(
-                f"{begun.group}/{name} in {os.fspath(path)} was begun with another loss function (the loss at the "
-                f"origin was {stored:.6g} and is {begun.origin_loss:.6g}); choose another name or file, or delete it"
-            )
-        yield cells
+def _empty(shape: Sequence[int], num_metrics: int) -> dict[str, Any]:
+    numbers = {key: torch.full(tuple(shape), math.nan, dtype=torch.float64) for key in FILLED[:3]}
+    rows = {key: torch.full((num_metrics, *shape), math.nan, dtype=torch.float64) for key in FILLED[3:5]}
+    return {**numbers, **rows, **{key: torch.zeros(tuple(shape), dtype=torch.bool) for key in ("diverged", "done")}}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
 from analysis.objective import Objective
-from analysis.surface.evaluate import state_sha256
+from analysis.surface.identity import state_sha256
 
 PIECE = 1 << 20  # weights whose inner products are summed at once: the float64 copy stays at 8 MB for each point
 ONE_RUN = "run"

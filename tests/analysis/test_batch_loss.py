@@ -99,3 +99,22 @@ def test_misuse_is_told_in_one_line(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_looks_at_weights_or_methods_sees_those_it_is_evaluated_on() -> None:
+    """Fails if only a call of the model does: such a loss would be the same at every point, without a word."""
+
+    class Encoder(nn.Linear):
+        def encode(self, x: Tensor) -> Tensor:
+            return x @ self.weight.T
+
+    model = Encoder(3, 1)
+    kept = model.weight.detach().clone()
+    objective = Objective(
+        model, batch_loss=lambda m, x: (m.encode(x).sum() + m.weight.square().sum(), 1), data=torch.ones(4, 3)
+    )
+    at = torch.tensor([1.0, 2.0, 3.0, 0.0])
+    assert objective.loss(at) == 4 * 6 + 14
+    assert objective.gradient(at).tolist() == [4 + 2, 4 + 4, 4 + 6, 0]
+    assert objective.hvp(torch.ones(4), at).tolist() == [2, 2, 2, 0]
+    assert torch.equal(model.weight, kept)

@@ -51,6 +51,16 @@ def test_cells_begin_as_nan_and_not_done(path: Path) -> None:
         assert not cells.done.any()
 
 
+def test_a_boolean_cell_begins_as_false_and_is_in_the_file_at_once(path: Path) -> None:
+    """Fails if flags are filled with NaN, which is True, or kept in memory."""
+    flagged = grid()
+    variables = {**flagged.variables, "diverged": Variable(np.ones(GRID, bool), ("x", "y"))}
+    with open_cells(path, "surface", "plane", replace(flagged, variables=variables), ("loss", "diverged")) as cells:
+        assert not cells["diverged"].any()
+        cells.finish((3, 4), loss=math.nan, diverged=True)
+        assert np.argwhere(read(path, "surface/plane").variables["diverged"].data).tolist() == [[3, 4]]
+
+
 @pytest.mark.parametrize("number", [0.0, -2.5, math.nan, math.inf])
 def test_a_cell_is_in_the_file_at_once_and_done_whatever_its_value(path: Path, number: float) -> None:
     with open_cells(path, "surface", "plane", grid()) as cells:
@@ -254,7 +264,7 @@ def test_writing_after_the_block_is_refused(path: Path) -> None:
         (
             ("seed",),
             "done",
-            "variable 'seed' must be floating-point, since NaN marks what is not computed; got dtype int",
+            "variable 'seed' must be boolean or floating-point, where NaN marks what is not computed; got dtype int",
         ),
         (("loss",), "loss", "variable 'loss' must be boolean; got dtype float64|must be floating-point"),
     ],

@@ -1,4 +1,4 @@
-"""Linear paths: exact ends with their batch-norm statistics, closed-form barriers, resuming, other objectives.
+"""Linear paths: exact ends with their batch-norm statistics, closed-form barriers, resuming, splits and metrics.
 
 Oracles: a double well in closed form, models that hold the checkpoints, a model moved by hand.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import analysis
 from analysis import Objective, Status, linear_path
-from analysis.surface.path import chord_excess
+from analysis.surface.path import largest
 from tests.analysis.test_objective import assert_same, everything
 
 
@@ -124,27 +124,73 @@ def test_an_integer_buffer_is_that_of_the_nearer_end() -> None:
     torch.testing.assert_close(found.loss, weights**2, rtol=1e-14, atol=0)
 
 
-def test_other_objectives_are_measured_on_the_same_points() -> None:
+def sign_error(output: Tensor, target: Tensor) -> Tensor:
+    """Share of each sample's signs that are wrong, [B]."""
+    return ((output > 0) != (target > 0)).double().reshape(len(target), -1).mean(1)
+
+
+def test_splits_and_metrics_are_those_of_the_same_points() -> None:
+    """Fails if a split is evaluated on other data or weights, or a metric is not a mean over samples."""
     objective, start, end = normed()
+    half = [objective.data[0]]
+    found = linear_path(objective, start, end, points=5, splits={"test": half}, metrics={"error": sign_error})
+    alone = linear_path(objective.on(half), start, end, points=5)
+    assert found.metric_names == ("error", "test/loss", "test/error")
+    # a mean over 4 samples, by another order of the same sums
+    torch.testing.assert_close(found.metrics[1], alone.loss, rtol=1e-14, atol=0)
+    assert float(found.metric_rises[1]) == pytest.approx(alone.barrier, abs=1e-14)
+    for i, t in enumerate(found.t.tolist()):
+        state = {k: v + t * (end[k] - v) if v.is_floating_point() else v for k, v in start.items()}
+        model = holding(state, objective).model.eval()
+        with torch.no_grad():
+            wrong = torch.cat([sign_error(model(x), y) for x, y in objective.data])
+        assert float(found.metrics[0, i]) == pytest.approx(float(wrong.mean()), rel=1e-14)
+        assert float(found.metric_errors[0, i]) == pytest.approx(float(wrong.std() / 10**0.5), rel=1e-12, abs=1e-15)
+    chord = (1 - found.t) * found.metrics[0, 0] + found.t * found.metrics[0, -1]
+    assert float(found.metric_rises[0]) == pytest.approx(max(0.0, float((found.metrics[0] - chord).max())))
+    assert float(found.metric_falls[0]) == pytest.approx(max(0.0, float((chord - found.metrics[0]).max())))
 
-    def error(model: Any, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
-        return ((model(batch[0]) > 0) != (batch[1] > 0)).sum(), len(batch[1])
 
-    test = objective.on([objective.data[0]])
-    errors = Objective(objective.model, batch_loss=error, data=objective.data)
-    found = linear_path(objective, start, end, points=5, others={"test": test, "error": errors})
-    alone = linear_path(test, start, end, points=5)
-    assert found.other_names == ("test", "error")
-    assert torch.equal(found.others[0], alone.loss)
-    assert float(found.other_barriers[0]) == alone.barrier
-    assert 0 < float(found.others[1].max()) <= 1
-    assert torch.equal(found.others[1] * 10, (found.others[1] * 10).round())  # of ten samples
+def test_recalibrated_statistics_of_a_split_are_those_of_the_training_data() -> None:
+    """Fails if each split is normalized by its own statistics."""
+    objective, start, end = normed("recalibrate")
+    found = linear_path(objective, start, end, points=3, splits={"test": [objective.data[0]]})
+    model = copy.deepcopy(objective.model)
+    model.load_state_dict({k: (v + end[k]) / 2 if v.is_floating_point() else v for k, v in start.items()})
+    x, y = (torch.cat(parts) for parts in zip(*objective.data, strict=True))
+    layer = model[1]
+    layer.reset_running_stats()
+    layer.momentum = 0.4  # of 4 samples, then of 10: the mean over both batches weighted by length
+    model.train()
+    with torch.no_grad():
+        layer.momentum = 1.0
+        model(x[:4])
+        layer.momentum = 0.6
+        model(x[4:])
+        model.eval()
+        expected = nn.functional.mse_loss(model(x[:4]), y[:4])
+    assert float(found.metrics[0, 1]) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_the_excess_has_the_error_of_samples_that_are_shared() -> None:
+    """Fails if the three losses are taken as independent, or the mean's own error is given."""
+    objective, start, end = normed()
+    found = linear_path(objective, start, end, points=3, plan="given")
+    losses = []
+    for state in (start, {k: (v + end[k]) / 2 if v.is_floating_point() else v for k, v in start.items()}, end):
+        model = holding(state, objective).model.eval()
+        with torch.no_grad():
+            losses.append(torch.cat([(model(x) - y) ** 2 for x, y in objective.data])[:, 0])
+    above = losses[1] - (losses[0] + losses[2]) / 2
+    assert float(found.excess[1]) == pytest.approx(float(above.mean()), rel=1e-12)
+    assert float(found.excess_error[1]) == pytest.approx(float(above.std() / 10**0.5), rel=1e-12)
+    assert found.excess_error[[0, 2]].tolist() == [0.0, 0.0]  # the ends lie on the chord whatever the samples
 
 
 def test_a_stopped_path_goes_on_where_it_was(tmp_path: Path) -> None:
     objective, start, end = normed()
-    others = {"half": objective.on([objective.data[0]])}
-    whole = linear_path(objective, start, end, points=9, others=others)
+    splits = {"half": [objective.data[0]]}
+    whole = linear_path(objective, start, end, points=9, splits=splits)
     target = tmp_path / "run.h5"
 
     def stop(done: int, total: int) -> None:
@@ -153,38 +199,47 @@ def test_a_stopped_path_goes_on_where_it_was(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        linear_path(objective, start, end, points=9, others=others, path=target, progress=stop)
+        linear_path(objective, start, end, points=9, splits=splits, path=target, progress=stop)
     half = analysis.load(target)
     assert isinstance(half, analysis.LinearPath)
     assert int(half.done.sum()) == 4
     assert half.status is Status.INTERRUPTED
     seen: list[int] = []
     found = linear_path(
-        objective, start, end, points=9, others=others, path=target, progress=lambda done, _: seen.append(done)
+        objective, start, end, points=9, splits=splits, path=target, progress=lambda done, _: seen.append(done)
     )
     assert seen == [5, 6, 7, 8, 9]
     assert found == whole == analysis.load(target)
     with pytest.raises(ValueError, match=r"begun with another configuration .*end_sha256"):
-        linear_path(objective, start, {**end, "0.bias": end["0.bias"] + 1}, points=9, others=others, path=target)
+        linear_path(objective, start, {**end, "0.bias": end["0.bias"] + 1}, points=9, splits=splits, path=target)
 
 
 def test_what_is_not_finite_is_kept_and_said() -> None:
     t = torch.tensor([-1.0, 0.0, 0.5, 1.0])
-    assert chord_excess(t, torch.tensor([9.0, 1.0, math.nan, 1.0]), 1.0, 1.0) == (math.inf, 0.5)
-    assert all(map(math.isnan, chord_excess(t, torch.ones(4), math.inf, 1.0)))
-    assert chord_excess(t, torch.tensor([9.0, 1.0, 0.5, 1.0]), 1.0, 1.0) == (0.0, 0.0)
+    assert largest(t, torch.tensor([9.0, 0.0, math.nan, 0.0])) == (math.inf, 2)
+    assert largest(t, torch.tensor([9.0, 0.0, -math.inf, 0.0])) == (0.0, None)
+    assert largest(t, torch.tensor([9.0, 0.0, -0.5, 0.0])) == (0.0, None)
     objective = double_well()
     huge = torch.tensor([1e200], dtype=torch.float64)
     found = linear_path(objective, torch.ones(1), huge, points=3)
     assert found.status is Status.NOT_FINITE
-    assert found.loss.isinf().tolist() == [False, True, True]
+    assert found.loss.isinf().tolist() == found.diverged.tolist() == [False, True, True]
     assert math.isnan(found.barrier)
 
 
-def test_ends_that_are_not_among_the_points_give_no_barrier() -> None:
-    found = linear_path(double_well(), -torch.ones(1), torch.ones(1), (-0.5, 1.5), 4)
-    assert math.isnan(found.barrier)
+def test_the_chord_is_between_the_ends_whether_they_are_points_or_not() -> None:
+    found = linear_path(double_well(), -torch.ones(1), torch.ones(1), (-0.5, 1.5), 4)  # t = -0.5, 1/6, 5/6, 1.5
+    assert found.barrier == pytest.approx((1 - (2 / 3) ** 2) ** 2, rel=1e-12)
+    assert (found.start_loss, found.end_loss) == (0.0, 0.0)
     assert found.status is Status.COMPLETE
+
+
+def test_another_loss_function_is_refused(tmp_path: Path) -> None:
+    objective, start, end = normed()
+    linear_path(objective, start, end, points=3, path=tmp_path / "run.h5")
+    other = Objective(objective.model, nn.L1Loss(), objective.data)
+    with pytest.raises(ValueError, match=r"begun with another loss function \(start_loss was"):
+        linear_path(other, start, end, points=3, path=tmp_path / "run.h5")
 
 
 def test_mistakes_are_one_line() -> None:
@@ -193,8 +248,8 @@ def test_mistakes_are_one_line() -> None:
         linear_path(objective, start, dict(start))
     with pytest.raises(ValueError, match=r"'0.weight' is \(4, 9\), not \(4, 3\)"):
         linear_path(objective, start, {**end, "0.weight": torch.zeros(4, 9)})
-    with pytest.raises(ValueError, match=r"others\['well'\] must be an objective of the same model"):
-        linear_path(objective, start, end, others={"well": double_well()})
+    with pytest.raises(ValueError, match=r"a split needs a name without '/', got 'a/b'"):
+        linear_path(objective, start, end, splits={"a/b": objective.data})
     with pytest.raises(ValueError, match="points must be"):
         linear_path(objective, start, end, points=1)
     with pytest.raises(ValueError, match="extent must be"):

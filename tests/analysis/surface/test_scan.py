@@ -275,7 +275,7 @@ def test_a_scan_killed_half_way_loses_nothing_that_was_done(tmp_path: Path) -> N
         ({"weights": 1e-3}, "state_sha256: "),
         ({"buffer": 1e-3}, "state_sha256: "),
         ({"data": 1e-3}, "data_fingerprint: "),
-        ({"loss": F.multi_margin_loss}, r"loss function \(the loss at the origin was"),
+        ({"loss": F.multi_margin_loss}, r"loss function \(origin_loss was"),
     ],
 )
 def test_another_configuration_is_refused_by_name(change: dict[str, Any], named: str, tmp_path: Path) -> None:

@@ -1,0 +1,264 @@
+"""Everything a scan wants to know at a point: the loss, its errors, metrics, other splits, from one pass over each.
+
+Right when the loss of a point equals `objective.loss(at)` bit for bit with the batches as given and to rounding under
+any plan, and its error is that of a mean over samples (`tests/analysis/surface/test_points.py`).
+Cost: one forward pass over each split for a point, and one for each anchor, close to that of bare forward passes
+(`benchmarks/surface.py`). Memory: the data of all splits, up to `evaluate.HELD_BYTES` each, else they are read for
+every point.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.batch_loss import on_tensors
+from analysis.evaluation import At, positive
+from analysis.objective import Objective
+from analysis.surface.evaluate import Held, read_once
+from analysis.surface.identity import rounded_fingerprint
+from analysis.surface.plan import WORTH_A_TRIAL, Plan, channels_last, fastest, first_samples
+from analysis.surface.quantities import Metrics, Quantities, Units, mean_error, named_metrics, unit_of
+
+PRECISIONS = ("full", "bfloat16")
+State = Mapping[str, Tensor]
+# Of one point: loss, standard_error, rise_error, diverged, and metrics and metric_errors with an entry for each name.
+Values = dict[str, Any]
+# Of one point over one split: loss_sum, count, and the units of the loss and of each metric.
+Run = tuple[Tensor, Tensor, list[Units]]
+
+
+class Points:
+    """The function from weights to values; made by `points_of`, inside whose block the model is in eval mode.
+
+    Attributes:
+        metric_names: Metrics, then "split/loss" and "split/metric" for each further split.
+        unit: What errors take as independent, "sample" or "batch".
+        plan: How points are evaluated.
+        anchors: The values at the points that all others are compared with.
+    """
+
+    def __init__(
+        self, splits: Mapping[str, Objective], metrics: Metrics, precision: str, anchors: Sequence[At]
+    ) -> None:
+        self._objective = next(iter(splits.values()))
+        self._precision = precision
+        found = named_metrics(metrics)
+        self._splits = [_Split(split, found) for split in splits.values()]
+        self.unit = self._splits[0].unit
+        _, *others = splits
+        self.metric_names = (*found, *(f"{name}/{of}" for name in others for of in ("loss", *found)))
+        self.plan = Plan()
+        self._anchors = [self.state(at) for at in anchors]
+        start = time.perf_counter()
+        self._evaluate_anchors()
+        self._seconds = (time.perf_counter() - start) / len(anchors)
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Of the data of all splits."""
+        return "; ".join(split.fingerprint for split in self._splits)
+
+    def state(self, at: At = None) -> State:
+        """Return what the model is evaluated on at a point; with batchnorm="recalibrate" that takes a pass of its own.
+
+        Args:
+            at: Weights [D], every parameter and buffer by name, or None for the model's present ones.
+        """
+        return self._splits[0].objective.state(at)
+
+    def follow(self, plan: Plan) -> None:
+        """Evaluate by a plan from here on, and the anchors anew, whose samples must come in the same order.
+
+        Args:
+            plan: How.
+
+        Raises:
+            ValueError: A batch size, for data that cannot be cut along samples or are too large to hold.
+        """
+        if plan == self.plan:
+            return
+        for split in self._splits:
+            split.arrange(plan)
+        self.plan = plan
+        self._evaluate_anchors()
+
+    def fastest(self, num_points: int) -> Plan:
+        """Return the plan that a short trial finds fastest; the data as given where a trial is not worth it.
+
+        Args:
+            num_points: There will be.
+        """
+        split = self._splits[0]
+        if split.batches is None or self._seconds * num_points < WORTH_A_TRIAL:
+            return Plan()
+        batches = list(split.batches)
+        weights = self._objective.weights()  # cloned below: points that share memory are not stacked
+        eps = torch.finfo(torch.bfloat16 if self._precision == "bfloat16" else self._objective.dtype).eps
+
+        def timed(plan: Plan, samples: int) -> tuple[float, float]:
+            data = plan.arranged(first_samples(batches, samples))
+            states = [self._laid_out(self.state(weights.clone()), plan) for _ in range(plan.stacked)]
+            start = time.perf_counter()
+            totals = torch.stack([total for total, _, _ in self._run(split, states, data)]).tolist()
+            return (time.perf_counter() - start) / len(states), totals[0]
+
+        return fastest(batches, num_points, min(100 * eps, 0.05), timed)
+
+    def __call__(self, states: Sequence[State], shares: Sequence[Sequence[float]] | None = None) -> list[Values]:
+        """Return the values of each point.
+
+        Args:
+            states: Every parameter and buffer of each point, as `state` returns them.
+            shares: Of the anchors, in the sum each point's loss is compared with; None compares with the first.
+        """
+        return [
+            self._values(runs, self._compared(share))
+            for runs, share in zip(self._runs(states), shares or [[1.0]] * len(states), strict=True)
+        ]
+
+    def _evaluate_anchors(self) -> None:
+        runs = list(self._runs(self._anchors))
+        self._anchor_sums = [point[0][2][0][0] for point in runs]
+        self.anchors = [self._values(point, sums) for point, sums in zip(runs, self._anchor_sums, strict=True)]
+
+    def _compared(self, share: Sequence[float]) -> Tensor:
+        return torch.stack([part * sums for part, sums in zip(share, self._anchor_sums, strict=False)]).sum(0)
+
+    def _runs(self, states: Sequence[State]) -> Iterator[tuple[Run, ...]]:
+        """Yield what each point adds up to over each split."""
+        for start in range(0, len(states), self.plan.stacked):
+            group = [self._laid_out(state, self.plan) for state in states[start : start + self.plan.stacked]]
+            yield from zip(*(self._run(split, group, split.data()) for split in self._splits), strict=True)
+
+    def _laid_out(self, state: State, plan: Plan) -> State:
+        return {name: channels_last(tensor) for name, tensor in state.items()} if plan.channels_last else state
+
+    def _run(self, split: _Split, states: Sequence[State], data: Iterable[Any]) -> list[Run]:
+        low = torch.autocast(self._objective.device.type, torch.bfloat16) if self._precision == "bfloat16" else None
+        with low or nullcontext():
+            if len(states) == 1:
+                return [split.run(states[0], data)]
+            kept = {
+                name for name, first in states[0].items() if all(first.data_ptr() == s[name].data_ptr() for s in states)
+            }
+            moving = {name: torch.stack([state[name] for state in states]) for name in states[0] if name not in kept}
+            shared = {name: states[0][name] for name in kept}
+            try:
+                total, count, units = torch.vmap(lambda own: split.run({**shared, **own}, data))(moving)
+            except RuntimeError as error:  # an operation that vmap does not know, or memory
+                raise ValueError(
+                    f"this model cannot be evaluated at {len(states)} points together "
+                    f"({str(error).splitlines()[0]}); give a plan with stacked=1"
+                ) from error
+        return [(total[i], count[i], [(sums[i], counts[i]) for sums, counts in units]) for i in range(len(states))]
+
+    def _values(self, runs: Sequence[Run], compared: Tensor) -> Values:
+        total, count, units = runs[0]
+        sums, counts = units[0]
+        errors = [mean_error(sums, counts), mean_error(sums - compared, counts)]
+        columns = [*units[1:], *(pair for run in runs[1:] for pair in run[2])]
+        means = [pair[0].sum() / pair[1].sum() for pair in columns]
+        rest = [mean_error(*pair) for pair in columns]
+        loss_sum, number, *numbers = torch.stack([total, count, *errors, *means, *rest]).tolist()  # one transfer
+        loss = loss_sum / positive(number)
+        return {
+            "loss": loss,
+            "standard_error": numbers[0],
+            "rise_error": numbers[1],
+            "diverged": not math.isfinite(loss),
+            "metrics": numbers[2 : 2 + len(columns)],
+            "metric_errors": numbers[2 + len(columns) :],
+        }
+
+
+@contextmanager
+def points_of(
+    objective: Objective,
+    splits: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
+    precision: str = "full",
+    anchors: Sequence[At] = (None,),
+) -> Iterator[Points]:
+    """Open the function from weights to values, for many points.
+
+    The model is in eval mode until the block ends, and as found afterwards.
+
+    Args:
+        objective: Whose loss, on whose data; statistics of batch norm are the model's or those of these data.
+        splits: Further data by name, for the same loss.
+        metrics: As `quantities.named_metrics` takes them.
+        precision: "full", or "bfloat16" for matrix products and convolutions.
+        anchors: Points that others are compared with, sample by sample; the model's present weights.
+
+    Yields:
+        The function.
+
+    Raises:
+        ValueError: A wrong precision, metric or split, or data that hold nothing.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    others = {name: objective.on(data) for name, data in (splits or {}).items()}
+    wrong = [name for name in others if not name or "/" in name]
+    if wrong:
+        raise ValueError(f"a split needs a name without '/', got {wrong[0]!r}; for example splits={{'test': loader}}")
+    with ExitStack() as stack:
+        for one in (objective, *others.values()):
+            stack.enter_context(one.measuring(with_grad=False))
+        yield Points({"": objective, **others}, metrics, precision, anchors)
+
+
+class _Split:
+    """One set of data, and what is measured of it."""
+
+    def __init__(self, objective: Objective, metrics: Mapping[str, Any]) -> None:
+        self.batches: Held | None = read_once(objective)
+        self.objective = objective if self.batches is None else objective.on(self.batches)
+        self._given = objective
+        self._arranged: Iterable[Any] | None = self.batches
+        first = next(iter(self.data()))
+        state = objective.state_from(objective.tensors())
+        self.unit = on_tensors(objective.model, state, lambda model: unit_of(objective, model, first))
+        self._quantities = Quantities(objective, metrics, self.unit)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data; known once a point has been evaluated."""
+        return rounded_fingerprint(self._given)
+
+    def data(self) -> Iterable[Any]:
+        """Return the batches, as the plan has them."""
+        return self.objective.batches() if self._arranged is None else self._arranged
+
+    def arrange(self, plan: Plan) -> None:
+        """Cut and lay out the batches by a plan."""
+        if self.batches is None:
+            raise ValueError("data too large to hold keep their batches; give plan='given'")
+        self._arranged = plan.arranged(list(self.batches))
+
+    def run(self, state: State, data: Iterable[Any]) -> Run:
+        """Go over data as one call, so that weights are put in place once for all batches."""
+        found: Run = on_tensors(self.objective.model, state, self._over, data)
+        return found
+
+    def _over(self, model: nn.Module, data: Iterable[Any]) -> Run:
+        total: Tensor | float = 0.0
+        count: Tensor | float = 0.0
+        units: list[list[Units]] = []
+        for batch in data:
+            loss_sum, batch_count, found = self._quantities(model, batch)
+            total = total + loss_sum  # summed as in Objective.loss, so that the origin is equal bit for bit
+            count = count + batch_count
+            units.append(found)
+        joined = [
+            (torch.cat([sums for sums, _ in column]), torch.cat([counts for _, counts in column]))
+            for column in zip(*units, strict=True)
+        ]
+        return torch.as_tensor(total), torch.as_tensor(count), joined
