@@ -23,7 +23,7 @@ from analysis.evaluation import positive
 from analysis.objective import Objective
 from analysis.store import Measurement, Variable, list_measurements, read, write
 from analysis.surface.evaluate import held
-from analysis.surface.identity import rounded_fingerprint
+from analysis.surface.identity import rounded_fingerprint, tensors_sha256
 
 KEPT_EVERY = 50
 KIND = "surface"
@@ -137,9 +137,8 @@ class Training:
         return float(loss.detach()), 2 * t * (1 - t) * gradient
 
     def _settings(self, local: Objective) -> dict[str, str]:
-        ends = torch.stack([self._start, self._end]).double()
         return {
-            "ends": " ".join(f"{float(value):.12e}" for value in (ends.sum(), ends.square().sum(), ends[0] @ ends[1])),
+            "ends": tensors_sha256({"start": self._start, "end": self._end}),
             "data": rounded_fingerprint(local),
             "steps": str(len(self._ts)),
             "lr": repr(self._lr),
