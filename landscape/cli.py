@@ -26,7 +26,7 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
     trajectory.trajectory,
     measure.noise,
 )
-FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.verify, files.inspect)
+FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.export, files.verify, files.inspect)
 
 
 class OneLine(TyperGroup):

@@ -1,6 +1,7 @@
-"""`landscape figures`, `verify` and `inspect`: what is made from finished work.
+"""`landscape figures`, `export`, `verify` and `inspect`: what is made from finished work.
 
-Right when figures and verdicts are those of the files given (`tests/landscape/test_stages_alone.py`).
+Right when figures, exports and verdicts are those of the files given (`tests/landscape/test_stages_alone.py`,
+`test_export.py`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,32 @@ def figures(
     if not written:
         raise ValueError(f"{path} holds nothing to draw yet; measure first, and see landscape inspect")
     show(*(str(file) for file in written))
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="A result file, or a run's folder.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045  # as above
+        typer.Option(
+            "--output", help="File to write, .xdmf or .xmf; default: beside the result file.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write an XDMF file with which ParaView opens the surfaces, maps, blocks and trajectories of a result file.
+
+    It points at the numbers in the result file; keep the two together. In ParaView choose "Xdmf Reader"; for height,
+    use the filter Warp By Scalar.
+
+    Example:  [bold]landscape export runs/digits/runs/gcsam-seed0[/bold]
+    """
+    from figures import write_xdmf
+    from landscape.results import RUN_FILE
+    from landscape.tables import show
+
+    file = path / RUN_FILE if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise FileNotFoundError(f"{path}: no {RUN_FILE} in it; give a run's folder or a result file")
+    show(str(write_xdmf(file, output)))
 
 
 def verify(

@@ -17,7 +17,7 @@ from landscape.cli import app
 from tests.landscape.conftest import Done
 
 GROUP: Any = typer.main.get_command(app)
-COMMANDS = ("study", "train", "measure", "surface", "trajectory", "noise", "figures", "verify", "inspect")
+COMMANDS = ("study", "train", "measure", "surface", "trajectory", "noise", "figures", "export", "verify", "inspect")
 ROOT = Path(__file__).parent.parent.parent
 
 
