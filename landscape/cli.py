@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import files, measure, study, train, trajectory
+from landscape.commands import files, measure, path, study, surface, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -22,8 +22,9 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 ONE_STAGE: tuple[Callable[..., None], ...] = (
     train.train,
     measure.measure,
-    measure.surface,
+    surface.surface,
     trajectory.trajectory,
+    path.path,
     measure.noise,
 )
 FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.export, files.verify, files.inspect)

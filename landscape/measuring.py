@@ -7,14 +7,16 @@ unlike things. Right when a second call computes nothing, and another checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis import Objective
 from analysis.store import Measurement, Variable, create, list_measurements, provenance, read, read_attributes, write
+from gcsam.training.team import Team
 from landscape.progress import Display
 from landscape.stages import Stage, is_finished
 
@@ -36,6 +38,7 @@ class Subject:
         config: How it was trained, as JSON, or the command-line values that name it.
         data: What the data are, for the reader: "1077 training samples".
         num_samples: How many of a run's training images they are; 0 where the data are the user's own.
+        splits: Further data by name, for scans that take them.
     """
 
     title: str
@@ -45,9 +48,12 @@ class Subject:
     config: str
     data: str
     num_samples: int = 0
+    splits: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure(subject: Subject, stages: Sequence[Stage], display: Display, *, again: bool = False) -> None:
+def measure(
+    subject: Subject, stages: Sequence[Stage], display: Display, *, again: bool = False, team: Team | None = None
+) -> None:
     """Make the measurements that the file does not hold yet.
 
     Args:
@@ -55,12 +61,17 @@ def measure(subject: Subject, stages: Sequence[Stage], display: Display, *, agai
         stages: Which measurements.
         display: Shows how far each is.
         again: Make them anew where the file holds them.
+        team: The processes that share the work; the first one writes. None is this one alone.
 
     Raises:
         ValueError: The file belongs to another checkpoint or other data, or holds a measurement with other settings.
     """
     finished = [not again and is_finished(stage, subject.path) for stage in stages]
-    _claim_file(subject)
+    is_first = team is None or team.is_first
+    if team is not None:
+        team.wait()  # nobody writes before all have read what is there
+    if is_first:
+        _claim_file(subject)
     for stage, is_done in zip(stages, finished, strict=True):
         if is_done:
             display.note(f"{stage.title}: finished before, skipped (--again makes it anew)")
@@ -69,7 +80,7 @@ def measure(subject: Subject, stages: Sequence[Stage], display: Display, *, agai
             # what is made anew replaces the old numbers at its end, and not cell by cell
             path = None if again or not stage.is_grid else subject.path
             result = stage.compute(subject.objective, path, advance)
-            if path is None:
+            if path is None and is_first:
                 result.save(subject.path, stage.name)
 
 

@@ -6,7 +6,7 @@ Right when `--help` of each command shows them in their groups (`tests/landscape
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -50,6 +50,9 @@ class Given:
         output: Result file; None for a run is its `run.h5`.
         samples: Of a run's training data: a number, "all", or empty for as many as the file's other measurements.
         device: Where to compute.
+        splits: Of a run, to measure beside its training data: "validation", "test".
+        test_data: Of an own network, the same: "package.module:function", or empty.
+        batchnorm: "eval" or "recalibrate".
     """
 
     runs: list[Path]
@@ -60,6 +63,30 @@ class Given:
     output: Path | None = None
     samples: str = "all"
     device: Device = Device.AUTO
+    splits: list[str] = field(default_factory=list)
+    test_data: str = ""
+    batchnorm: str = "eval"
+
+
+class BatchNorm(str, enum.Enum):
+    """Which statistics batch norm uses."""
+
+    EVAL = "eval"
+    RECALIBRATE = "recalibrate"
+
+
+class Plan(str, enum.Enum):
+    """How points are evaluated."""
+
+    AUTO = "auto"
+    GIVEN = "given"
+
+
+class Precision(str, enum.Enum):
+    """Of matrix products and convolutions."""
+
+    FULL = "full"
+    BFLOAT16 = "bfloat16"
 
 
 Runs = Annotated[
@@ -74,6 +101,10 @@ OwnCheckpoint = Annotated[
 ]
 OwnData = Annotated[
     str, typer.Option("--data", help="Gives batches (input, target) or a DataLoader.", rich_help_panel=OWN)
+]
+TestData = Annotated[
+    str,
+    typer.Option("--test-data", help="Further data, measured beside: the split test.", rich_help_panel=OWN),
 ]
 OwnLoss = Annotated[
     str,
@@ -99,3 +130,40 @@ DeviceOption = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of whatever is drawn at random.", rich_help_panel=WHAT)]
 Again = Annotated[bool, typer.Option("--again", help="Make finished work anew.", rich_help_panel=WHERE)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results.", rich_help_panel=WHERE)]
+SplitNames = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--split",
+        help="Of a run, to measure beside its training data: validation or test; repeat it for both.",
+        rich_help_panel=WHAT,
+        show_default=False,
+    ),
+]
+Metrics = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--metric",
+        help="Beside the loss: accuracy, or package.module:function(output, target); repeat it for more.",
+        rich_help_panel=WHAT,
+        show_default=False,
+    ),
+]
+BatchNormOption = Annotated[
+    BatchNorm,
+    typer.Option(
+        "--batchnorm",
+        help="Statistics of batch norm: the network's, or those of the data at every point.",
+        rich_help_panel=WHAT,
+    ),
+]
+PlanOption = Annotated[
+    Plan,
+    typer.Option(
+        "--plan",
+        help="auto tries for the fastest batches and order of memory; given repeats to the last bit.",
+        rich_help_panel=WHERE,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Of matrix products and convolutions.", rich_help_panel=WHERE)
+]

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.batches import as_batches
+from analysis.surface.quantities import METRICS
 from gcsam.training.functions import call_with_accepted, find_function
+from landscape.results import SELECTED
 
 # Where trainers keep the weights, beside the optimizer and the epoch; gcsam.training uses the first.
 WEIGHT_KEYS = ("model", "state_dict", "model_state_dict")
@@ -42,11 +44,12 @@ def own_model(text: str) -> nn.Module:
     return model
 
 
-def own_data(text: str) -> Any:
+def own_data(text: str, option: str = "--data") -> Any:
     """Call the user's function without arguments and return the batches it gives.
 
     Args:
         text: "package.module:function".
+        option: It was given by.
 
     Returns:
         The batches.
@@ -54,11 +57,11 @@ def own_data(text: str) -> Any:
     Raises:
         ValueError: It cannot be found, fails, or returns no batches.
     """
-    given = call_with_accepted(find_function(text, "--data"), {}, f"--data {text}")
+    given = call_with_accepted(find_function(text, option), {}, f"{option} {text}")
     try:
         return as_batches(given)
     except ValueError as error:
-        raise ValueError(f"--data {text}: {error}") from None
+        raise ValueError(f"{option} {text}: {error}") from None
 
 
 def own_loss(text: str) -> Callable[..., Tensor]:
@@ -72,6 +75,41 @@ def own_loss(text: str) -> Callable[..., Tensor]:
     """
     found = find_function(text, "--loss")
     return call_with_accepted(found, {}, f"--loss {text}") if isinstance(found, type) else found
+
+
+def named_metric(text: str) -> tuple[str, Callable[..., Tensor]]:
+    """Return a metric and its name.
+
+    Args:
+        text: "accuracy", or "package.module:function", which is called as function(output, target).
+
+    Returns:
+        The name, for a function that of the function, and the metric.
+
+    Raises:
+        ValueError: It cannot be found.
+    """
+    if text in METRICS:
+        return text, METRICS[text]
+    if ":" not in text:
+        raise ValueError(f"--metric must be {', '.join(METRICS)} or package.module:function, got {text!r}")
+    return text.rpartition(":")[2], find_function(text, "--metric")
+
+
+def weights_at(path: Path) -> dict[str, Tensor]:
+    """Return the weights of a run, those it selected, or of a checkpoint, by name.
+
+    Args:
+        path: A folder of `landscape train`, or a file as for `load_weights`.
+
+    Raises:
+        FileNotFoundError: Neither is there.
+        ValueError: No checkpoint.
+    """
+    file = path / SELECTED if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint, nor a folder that landscape train wrote")
+    return _weights_of(_read(str(file)), str(file))
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> list[str]:

@@ -150,45 +150,6 @@ def noise(*, seed: int = 0) -> Stage:
     return Stage("noise", "gradient_noise", "gradient noise", {"seed": seed}, compute)
 
 
-def surface(
-    *,
-    points: int = 51,
-    extent: float = 1.0,
-    directions: str = "random",
-    normalize: str = "filter",
-    seed: int = 0,
-    name: str = "plane",
-) -> Stage:
-    """Return the stage for a loss surface, which writes its cells into the file as it goes on.
-
-    Args:
-        points: Along both directions.
-        extent: The plane is [-extent, extent] along both.
-        directions: "random" or "hessian".
-        normalize: As in `analysis.loss_surface`.
-        seed: Of the directions.
-        name: Of the surface in the file.
-    """
-
-    def compute(objective: Objective, path: Any, progress: Progress) -> Result:
-        from analysis import loss_surface
-
-        return loss_surface(
-            objective, directions, normalize, extent, points, seed, path=path, name=name, progress=progress
-        )
-
-    settings = {
-        "points": [points, points],
-        "extent": [[-extent, extent]] * 2,
-        "source": directions,
-        "normalize": normalize if directions == "random" else "none",  # eigenvectors are never scaled
-        "seed": seed,
-    }
-    return Stage(
-        "surface", name, f"loss surface {points} x {points}", settings, compute, is_grid=True, weight=points**2 / 100
-    )
-
-
 def _setting(found: Measurement, name: str) -> Any:
     """Return a stored setting: the value of a variable, or the length of a dimension."""
     if name in found.variables:

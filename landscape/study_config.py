@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape import stages
+from landscape.scans import Scan, scan
 from landscape.stages import Stage
 
 CONFIG_FILE = "study.json"
@@ -47,7 +48,7 @@ class StudyConfig:
             *stages.curvature(),
             *stages.sharpness(rho=self.rho),
             stages.noise(),
-            stages.surface(points=self.points),
+            scan(Scan(points=str(self.points), plan="given")),  # which repeats to the last bit
         ]
 
     def runs(self) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ Cost: loading data and weights, and one batch to see that model, data and loss f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,20 +21,24 @@ from landscape.results import RUN_FILE, SELECTED
 if TYPE_CHECKING:
     from analysis import Objective
     from gcsam.training import Splits, TrainRun
+    from gcsam.training.team import Team
 
 # Input numbers in a batch of a run's images: 128 of CIFAR-10. Our choice, because a Hessian product of a ResNet-18 then
 # stays within a few GB; how the data are cut changes no result.
 BATCH_NUMBERS, MAX_BATCH = 128 * 3 * 32 * 32, 1024
 # Our choice, because a ResNet-20 is then measured in minutes on two cores; the numbers are those of these images.
 SAMPLES = 500
+# Splits of a run that can be measured beside its training data.
+BESIDE = ("validation", "test")
 
 
-def subjects(given: Given, display: Display) -> Iterator[Subject]:
+def subjects(given: Given, display: Display, team: Team | None = None) -> Iterator[Subject]:
     """Open one network after the other, so that only one is held in memory.
 
     Args:
         given: From the command line.
         display: Told what was done to the names of weights.
+        team: The processes that measure together, each on its own device; None is this one alone.
 
     Yields:
         Each network.
@@ -54,16 +58,27 @@ def subjects(given: Given, display: Display) -> Iterator[Subject]:
         raise ValueError(f"give run folders or your own network, not both: got {given.runs[0]} and {named}")
     if given.output is not None and not given.output.resolve().parent.is_dir():
         raise FileNotFoundError(f"--output {given.output}: no folder {given.output.resolve().parent}; make it first")
+    device = given.device.resolve() if team is None else str(team.device)
     if not given.runs:
-        yield _own(given, own, display)
+        yield _own(given, own, display, device)
         return
+    if given.test_data:
+        raise ValueError(f"--test-data {given.test_data}: for runs give --split test")
     if given.output is not None and len(given.runs) > 1:
         raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
     _check_samples(given.samples)
     opened = [open_run(_folder(path)) for path in given.runs]
     for run in opened:
         limit = _limit(given.samples, given.output or run.directory / RUN_FILE)
-        yield run_subject(run, given.device.resolve(), limit=limit, output=given.output)
+        yield run_subject(
+            run,
+            device,
+            limit=limit,
+            output=given.output,
+            beside=given.splits,
+            batchnorm=given.batchnorm,
+            writes=team is None or team.is_first,
+        )
 
 
 def open_run(folder: Path) -> TrainRun:
@@ -93,7 +108,15 @@ def open_run(folder: Path) -> TrainRun:
 
 
 def run_subject(
-    run: TrainRun, device: str, *, limit: int | None = None, output: Path | None = None, splits: Splits | None = None
+    run: TrainRun,
+    device: str,
+    *,
+    limit: int | None = None,
+    output: Path | None = None,
+    splits: Splits | None = None,
+    beside: Sequence[str] = (),
+    batchnorm: str = "eval",
+    writes: bool = True,
 ) -> Subject:
     """Open a finished run: the weights selected on its validation split, with its own training data and its own loss.
 
@@ -105,9 +128,15 @@ def run_subject(
         limit: At most so many training images, the first of a fixed shuffle; None takes all.
         output: Result file; None for the run's own.
         splits: The run's data, where they are at hand.
+        beside: Names of further splits to measure on, "validation" or "test", with the same limit.
+        batchnorm: "eval" or "recalibrate".
+        writes: Whether this process writes into the result file.
 
     Returns:
         The network, ready to be measured.
+
+    Raises:
+        ValueError: Another split.
     """
     import torch
 
@@ -117,18 +146,23 @@ def run_subject(
 
     splits = (run.splits("cpu") if splits is None else splits).to("cpu")
     path = run.directory / RUN_FILE if output is None else output
-    write_training(run, splits, path)
+    if writes:
+        write_training(run, splits, path)
+    unknown = [name for name in beside if name not in BESIDE]
+    if unknown:
+        raise ValueError(f"--split must be {' or '.join(BESIDE)}, got {unknown[0]!r}")
     train = splits.train.to(device)
     batch_size = min(max(BATCH_NUMBERS // train.images[0].numel(), 1), MAX_BATCH)
     batches = train.all_batches(batch_size, limit)
     return Subject(
         title=f"{run.config.model} with {run.config.method}, seed {run.config.seed}",
         path=path,
-        objective=Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches),
+        objective=Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches, batchnorm=batchnorm),
         checkpoint_sha256=sha256_file(run.directory / SELECTED),
         config=run.config.to_json(),
         data=f"{len(batches.split)} of {len(train)} training images of {run.config.data}",
         num_samples=len(batches.split),
+        splits={name: getattr(splits, name).to(device).all_batches(batch_size, limit) for name in beside},
     )
 
 
@@ -149,7 +183,7 @@ def _limit(samples: str, path: Path) -> int | None:
     return int(samples) if samples else samples_before(path) or SAMPLES
 
 
-def _own(given: Given, options: dict[str, str], display: Display) -> Subject:
+def _own(given: Given, options: dict[str, str], display: Display, device: str) -> Subject:
     missing = [option for option, value in {**options, "--output": given.output}.items() if not value]
     if len(missing) == len(options) + 1:
         raise ValueError("give run folders, or your own network by --model, --checkpoint, --data, --loss and --output")
@@ -162,7 +196,9 @@ def _own(given: Given, options: dict[str, str], display: Display) -> Subject:
     model = own_model(given.model)
     for note in load_weights(model, given.checkpoint):
         display.note(note)
-    objective = Objective(model.to(given.device.resolve()), own_loss(given.loss), own_data(given.data))
+    if given.splits:
+        raise ValueError(f"--split {given.splits[0]}: is of a run; for your own network give --test-data")
+    objective = Objective(model.to(device), own_loss(given.loss), own_data(given.data), batchnorm=given.batchnorm)
     _try_first_batch(objective, given)
     return Subject(
         title=f"{given.model} with {given.checkpoint}",
@@ -171,6 +207,7 @@ def _own(given: Given, options: dict[str, str], display: Display) -> Subject:
         checkpoint_sha256=sha256_file(given.checkpoint),
         config=json.dumps({option.removeprefix("--"): value for option, value in options.items()}),
         data=given.data,
+        splits={"test": own_data(given.test_data, "--test-data")} if given.test_data else {},
     )
 
 

@@ -182,6 +182,8 @@ def _effect(effect: float, low: float, high: float, unit: str) -> str:
 def _content(found: Measurement) -> tuple[str, str]:
     """Return the value and the evidence of a measurement, by what variables it has."""
     numbers = {name: variable.data for name, variable in found.variables.items()}
+    if "done" in numbers:
+        return _scan(numbers)
     if "residuals" in numbers:
         values = " ".join(f"{value:.4g}" for value in numbers["values"])
         return values, f"residuals up to {numbers['residuals'].max():.2g}; {numbers['num_hvps']} Hessian products"
@@ -196,14 +198,35 @@ def _content(found: Measurement) -> tuple[str, str]:
         first, second = (f"{100 * share:.1f} %" for share in numbers["explained_variance"])
         far = f"at most {numbers['distance'].max():.3g} outside the plane"
         return f"{len(numbers['loss'])} points", f"{first} and {second} of the variance along its axes; {far}"
-    if "done" in numbers:
-        loss = numbers["loss"]
-        finite = loss[np.isfinite(loss)]
-        values = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"
-        return values, f"{int(numbers['done'].sum())} of {loss.size} cells; {numbers['origin_loss']:.4g} at the origin"
     if "raw" in found.groups:
         return _noise(found)
     return "", ""
+
+
+def _scan(numbers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the range of what was computed in the cells of a scan, and what it is compared with."""
+    if "lambda_max" in numbers:
+        high, ratio = np.nanmax(numbers["lambda_max"]), np.nanmax(numbers["ratio"])
+        products = int(np.nansum(numbers["num_hvps"]))
+        values = f"lambda_max up to {high:.4g}, |lambda_min| up to {100 * ratio:.3g} % of it"
+        return values, f"{_cells(numbers)}; residuals up to {np.nanmax(numbers['residuals']):.2g}; {products} products"
+    if "slope" in numbers:
+        share = 100 * np.nanmedian(numbers["in_plane"])
+        return f"gradient up to {np.nanmax(numbers['gradient_norm']):.4g}", f"{_cells(numbers)}; {share:.2g} % in plane"
+    loss = numbers["loss"]
+    finite = loss[np.isfinite(loss)]
+    values = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"
+    if "barrier" in numbers:
+        barrier = (
+            f"barrier {numbers['barrier']:.4g} +- {numbers['barrier_error']:.2g} at t = {numbers['barrier_at']:.3g}"
+        )
+        return values, f"{_cells(numbers)}; {barrier}"
+    return values, f"{_cells(numbers)}; {numbers['origin_loss']:.4g} at the origin"
+
+
+def _cells(numbers: Mapping[str, Any]) -> str:
+    done, diverged = numbers["done"], int(numbers["diverged"].sum())
+    return f"{int(done.sum())} of {done.size} cells{f', {diverged} diverged' if diverged else ''}"
 
 
 def _noise(found: Measurement) -> tuple[str, str]:

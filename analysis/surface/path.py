@@ -262,6 +262,8 @@ def _fields(way: Way, points: Points, precision: str) -> dict[str, Any]:
         "start_loss": points.anchors[0]["loss"],
         "end_loss": points.anchors[1]["loss"],
         "t": t,
+        "extent": t[[0, -1]],
+        "points": len(t),
         "metric_names": points.metric_names,
         "distance": float(torch.linalg.vector_norm(b - a)),
         "cosine": float(a @ b / (torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))),

@@ -180,6 +180,8 @@ class Path(Result):
     metrics: Tensor = measured("metric", "t", **METRICS)
     metric_errors: Tensor = measured("metric", "t", **METRIC_ERRORS)
     done: Tensor = measured("t", **DONE)
+    extent: Tensor = measured("end", units="1", description="Lowest and highest t")
+    points: int = measured(units="1", description="Number of points")
     start_loss: float = measured(units="loss", description="Loss of the start, whether a point or not")
     end_loss: float = measured(units="loss", description="Loss of the end")
     barrier: float = measured(units="loss", description="Largest excess between the ends, at least 0", source=ENTEZARI)

@@ -47,6 +47,9 @@ class Trajectory(Result):
     source: str = measured(description="Where the plane comes from: pca or given")
     names: tuple[str, ...] = measured("tensor", description="Measured parameters, in the order of the flat vector")
     origin_loss: float = measured(units="loss", description="Loss at coordinates (0, 0), the objective's weights")
+    batchnorm: str = measured(
+        description="eval: statistics of the checkpoints and of the model; recalibrate: the data's"
+    )
     state_sha256: str = measured(description="SHA-256 of all parameters and buffers at the origin")
     status: Status = measured(description="How it ended")
 
@@ -145,6 +148,7 @@ def trajectory(
             source="pca" if isinstance(plane, str) else "given",
             names=objective.names,
             origin_loss=objective.loss(),
+            batchnorm=objective.batchnorm,
             state_sha256=state_sha256(objective),
             status=Status.COMPLETE if is_finite else Status.NOT_FINITE,
         )

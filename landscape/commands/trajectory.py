@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape import stages
-from landscape.options import WHAT, Again, Device, DeviceOption, Given, Output, Quiet, Samples
+from landscape.options import (
+    WHAT,
+    Again,
+    BatchNorm,
+    BatchNormOption,
+    Device,
+    DeviceOption,
+    Given,
+    Output,
+    Plan,
+    PlanOption,
+    Quiet,
+    Samples,
+)
 
 if TYPE_CHECKING:
     from analysis import Objective, Result, Trajectory
@@ -30,15 +43,18 @@ def trajectory(
         int, typer.Option("--points", min=2, help="Of the plane, along both axes.", rich_help_panel=WHAT)
     ] = 31,
     output: Output = None,
+    batchnorm: BatchNormOption = BatchNorm.EVAL,
     samples: Samples = "",
     device: DeviceOption = Device.AUTO,
+    plan: PlanOption = Plan.AUTO,
     again: Again = False,
     quiet: Quiet = False,
 ) -> None:
     """Project the weights kept during training on their principal plane, and compute the loss in that plane.
 
     The plane goes through the selected weights of the first run. Distance to the plane and true loss of every point
-    are stored beside the plane's loss. Several runs share the plane; they need one architecture, and --output.
+    are stored beside the plane's loss. Several runs share the plane; they need one architecture, and --output. With
+    batch norm far points are comparable only with --batchnorm recalibrate.
 
     Example:  [bold]landscape trajectory runs/resnet20 --points 31[/bold]
     """
@@ -52,9 +68,13 @@ def trajectory(
             f"{len(runs)} runs on one plane need --output FILE.h5: the plane belongs to none of them alone"
         )
     named = {_name(run, runs): _kept(run) for run in runs}
+    given = Given(runs[:1], output=output, samples=samples, device=device, batchnorm=batchnorm.value)
     with display(quiet=quiet) as shown:
-        for subject in subjects(Given(runs[:1], output=output, samples=samples, device=device), shown):
-            wanted = [_path_stage(named), _plane_stage(points, subject.path)]
+        for subject in subjects(given, shown):
+            wanted = [
+                _path_stage(named, batchnorm.value),
+                _plane_stage(points, subject.path, plan.value, batchnorm.value),
+            ]
             measure(subject, wanted, shown, again=again)
     show(measured_table(subject.path, [stage.key for stage in wanted]))
 
@@ -78,7 +98,7 @@ def _kept(run: Path) -> list[Path]:
     return found
 
 
-def _path_stage(named: dict[str, list[Path]]) -> Stage:
+def _path_stage(named: dict[str, list[Path]], batchnorm: str) -> Stage:
     def compute(objective: Objective, _: Any, progress: Progress) -> Result:
         from analysis import trajectory as project
         from gcsam.training.checkpoint import load_file
@@ -86,11 +106,11 @@ def _path_stage(named: dict[str, list[Path]]) -> Stage:
         loaded = {name: [load_file(path)["model"] for path in paths] for name, paths in named.items()}
         return project(objective, loaded, progress=progress)
 
-    settings = {"run_names": list(named), "point": sum(map(len, named.values()))}
+    settings = {"run_names": list(named), "point": sum(map(len, named.values())), "batchnorm": batchnorm}
     return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute)
 
 
-def _plane_stage(points: int, path: Path) -> Stage:
+def _plane_stage(points: int, path: Path, plan: str, batchnorm: str) -> Stage:
     def compute(objective: Objective, into: Any, progress: Progress) -> Result:
         from analysis import load, loss_surface
 
@@ -101,11 +121,12 @@ def _plane_stage(points: int, path: Path) -> Stage:
             "none",
             found.extent(),
             points,
+            plan=plan,
             path=into,
             name=PLANE,
             progress=progress,
         )
 
-    settings = {"points": [points, points]}
+    settings = {"points": [points, points], "batchnorm": batchnorm}
     title = f"loss in its plane {points} x {points}"
     return stages.Stage("surface", PLANE, title, settings, compute, is_grid=True, weight=points**2 / 100)

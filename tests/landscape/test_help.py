@@ -17,7 +17,10 @@ from landscape.cli import app
 from tests.landscape.conftest import Done
 
 GROUP: Any = typer.main.get_command(app)
-COMMANDS = ("study", "train", "measure", "surface", "trajectory", "noise", "figures", "export", "verify", "inspect")
+COMMANDS = (
+    *("study", "train", "measure", "surface", "trajectory", "path", "noise"),
+    *("figures", "export", "verify", "inspect"),
+)
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -30,7 +33,7 @@ def test_the_example_parses(name: str) -> None:
     command = GROUP.commands[name]
     examples = re.findall(rf"landscape {name} .*", re.sub(r"\[/?bold\]", "\n", command.help))
     assert examples
-    if name in {"measure", "surface", "noise"}:
+    if name in {"measure", "surface", "path", "noise"}:
         assert len(examples) == 2  # a run, and an own network
     for example in examples:
         command.make_context(name, shlex.split(example)[2:])  # raises where an option does not exist

@@ -15,6 +15,7 @@ from analysis import Objective
 from analysis.store import list_measurements, read, read_attributes
 from landscape import stages
 from landscape.measuring import Subject, measure
+from landscape.scans import Scan, scan
 from landscape.stages import Stage
 from tests.landscape.recorder import Recorder
 
@@ -30,7 +31,7 @@ def subject(folder: Path, batches: object = None, **changes: str) -> Subject:
 
 
 def few() -> list[Stage]:
-    return [stages.curvature(top=2)[0], stages.surface(points=3)]
+    return [stages.curvature(top=2)[0], scan(Scan(points="3"))]
 
 
 def test_what_is_measured_is_stored_with_its_provenance(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_second_call_computes_nothing(tmp_path: Path) -> None:
 
 def test_made_anew_on_request_with_other_settings(tmp_path: Path) -> None:
     measure(subject(tmp_path), few(), Recorder())
-    other = [stages.curvature(top=1)[0], stages.surface(points=2)]
+    other = [stages.curvature(top=1)[0], scan(Scan(points="2"))]
     with pytest.raises(ValueError, match="pair 2, asked for is 1"):
         measure(subject(tmp_path), other, Recorder())
     measure(subject(tmp_path), other, Recorder(), again=True)
@@ -73,14 +74,14 @@ def test_made_anew_on_request_with_other_settings(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_found_before_anything_is_computed(tmp_path: Path) -> None:
     """Fails if stages are looked at one by one: the first would be computed before the second is refused."""
-    measure(subject(tmp_path), [stages.surface(points=3)], Recorder())
+    measure(subject(tmp_path), [scan(Scan(points="3"))], Recorder())
     with pytest.raises(ValueError, match="points"):
-        measure(subject(tmp_path), [stages.noise(), stages.surface(points=2)], Recorder())
+        measure(subject(tmp_path), [stages.noise(), scan(Scan(points="2"))], Recorder())
     assert "noise/gradient_noise" not in list_measurements(tmp_path / "run.h5")
 
 
 def test_a_stopped_surface_goes_on_with_the_missing_cells(tmp_path: Path) -> None:
-    stage = stages.surface(points=3)
+    stage = scan(Scan(points="3"))
 
     def stopped(objective: Objective, path: object, progress: object) -> object:
         def stop(done: float, total: float) -> None:

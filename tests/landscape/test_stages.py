@@ -11,6 +11,7 @@ import torch
 
 from analysis import Objective
 from landscape import stages
+from landscape.scans import Scan, scan
 from landscape.stages import Stage, is_finished
 
 
@@ -26,7 +27,7 @@ def everything(**extra: int) -> list[Stage]:
         *stages.curvature(top=2, **extra),
         *stages.sharpness(rho=0.1, **extra),
         stages.noise(**extra),
-        stages.surface(points=3, **extra),
+        scan(Scan(points="3", **extra)),
     ]
 
 
@@ -57,23 +58,23 @@ def test_each_is_stored_where_it_says_with_the_settings_it_says(objective: Objec
         (lambda: stages.curvature(top=2)[0], lambda: stages.curvature(top=3)[0], "pair 2, asked for is 3"),
         (lambda: stages.sharpness()[0], lambda: stages.sharpness(rho=0.2)[0], "rho 0.05, asked for is 0.2"),
         (
-            lambda: stages.surface(points=2),
-            lambda: stages.surface(points=3),
+            lambda: scan(Scan(points="2")),
+            lambda: scan(Scan(points="3")),
             r"points \[2, 2\], asked for is \[3, 3\]",
         ),
         (
-            lambda: stages.surface(points=2),
-            lambda: stages.surface(points=2, extent=0.5),
+            lambda: scan(Scan(points="2")),
+            lambda: scan(Scan(points="2", extent="0.5")),
             r"extent \[\[-1.0, 1.0\], .*asked",
         ),
         (
-            lambda: stages.surface(points=2),
-            lambda: stages.surface(points=2, directions="hessian"),
+            lambda: scan(Scan(points="2")),
+            lambda: scan(Scan(points="2", directions="hessian")),
             "source random, asked for is hessian",
         ),
         (
-            lambda: stages.surface(points=2),
-            lambda: stages.surface(points=2, normalize="layer"),
+            lambda: scan(Scan(points="2")),
+            lambda: scan(Scan(points="2", normalize="layer")),
             "normalize filter, asked for is layer",
         ),
     ],
@@ -89,7 +90,7 @@ def test_other_settings_are_refused_by_name(
 
 
 def test_eigenvectors_are_not_said_to_be_normalized(objective: Objective, tmp_path: Path) -> None:
-    stage = stages.surface(points=2, directions="hessian", name="top")
+    stage = scan(Scan(points="2", directions="hessian", name="top"))
     stage.compute(objective, tmp_path / "run.h5", lambda *_: None)
     assert is_finished(stage, tmp_path / "run.h5")
 
@@ -103,7 +104,7 @@ def test_eigenvalues_tell_how_far_they_are_by_what_is_usual(objective: Objective
 
 
 def test_a_surface_stopped_midway_is_not_finished(objective: Objective, tmp_path: Path) -> None:
-    path, stage = tmp_path / "run.h5", stages.surface(points=3)
+    path, stage = tmp_path / "run.h5", scan(Scan(points="3"))
 
     def stop(done: float, total: float) -> None:
         if done >= 4:

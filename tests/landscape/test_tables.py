@@ -15,6 +15,7 @@ from analysis import Objective, verify
 from analysis.claims import RunTable
 from analysis.store import Measurement, Variable, read
 from landscape import stages
+from landscape.scans import Scan, scan
 from landscape.tables import measured_table, note_lines, show, trained_table, untested_lines, verdict_table
 
 
@@ -30,7 +31,7 @@ def measured(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     objective = Objective(torch.nn.Linear(3, 2), torch.nn.CrossEntropyLoss(), (torch.randn(8, 3), torch.arange(8) % 2))
     path = tmp_path / "run.h5"
-    for stage in (*stages.curvature(top=2), *stages.sharpness(), stages.noise(), stages.surface(points=3)):
+    for stage in (*stages.curvature(top=2), *stages.sharpness(), stages.noise(), scan(Scan(points="3"))):
         stage.compute(objective, None, lambda *_: None).save(path, stage.name)
     return path
 

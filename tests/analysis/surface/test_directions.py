@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis import Objective, Status
+from analysis import Objective, Status, trajectory
 from analysis.surface.directions import Directions, choose
 from analysis.surface.normalize import NORMALIZATIONS
+from tests.analysis.surface.test_scan import network
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
 from tests.oracles import dense
@@ -180,3 +181,38 @@ def test_one_vector_for_a_line_in_both_forms() -> None:
         assert torch.equal(found.vectors, vector[None])
     with pytest.raises(ValueError, match=r"or one vector \[D\], got 2"):
         choose(objective, torch.ones(2, LARGE), 1, "none", zero_1d=True, seed=0)
+
+
+def test_vectors_by_name_are_those_in_the_order_of_the_parameters() -> None:
+    """Fails if a mapping is read in its own order, or a difference of checkpoints is moved by."""
+    objective = network()
+    end = {name: tensor + 1.0 + i for i, (name, tensor) in enumerate(objective.model.state_dict().items())}
+    weights = dict(objective.model.named_parameters())
+    difference = {name: end[name] - weights[name].detach() for name in reversed(objective.names)}
+    found = choose(objective, difference, 1, "none", zero_1d=True, seed=0)
+    expected = objective.flat({**objective.model.state_dict(), **end}) - objective.weights()
+    torch.testing.assert_close(found.vectors[0], expected, rtol=0, atol=1e-6)  # float32 differences of numbers to 5
+    assert (found.source, found.zero_1d) == ("given", False)
+
+
+def test_a_result_that_has_directions_gives_them() -> None:
+    objective = network()
+    weights = objective.weights()
+    generator = torch.Generator().manual_seed(0)
+    steps = [weights + torch.randn(len(weights), generator=generator) for _ in range(3)]
+    plane = trajectory(objective, steps)
+    assert torch.equal(choose(objective, plane, 2, "none", zero_1d=True, seed=0).vectors, plane.directions)
+
+
+def test_vectors_with_the_wrong_parameters_say_which() -> None:
+    objective = network()
+    good = {name: torch.ones_like(p) for name, p in objective.model.named_parameters()}
+    first, *others = good
+    for wrong, message in (
+        ({name: good[name] for name in others}, rf"'{first}' \(6, 4\) is missing"),
+        ({**good, first: torch.ones(2, 2)}, rf"'{first}' is \(2, 2\), not \(6, 4\)"),
+        ({**good, "head.weight": torch.ones(1)}, "'head.weight' is no measured parameter"),
+        ({}, r"is missing; .*; and 1 more; see objective\.names"),
+    ):
+        with pytest.raises(ValueError, match=f"direction 1 must hold a tensor for each measured parameter .*{message}"):
+            choose(objective, wrong, 1, "none", zero_1d=True, seed=0)

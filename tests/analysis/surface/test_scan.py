@@ -310,6 +310,25 @@ def test_a_shuffling_loader_is_the_same_data(tmp_path: Path) -> None:
         loss_line(objective, points=3, path=tmp_path / "run.h5")
 
 
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_cells() -> None:
+    """Fails if the weights of cells are kept: 96 more of them are 768 MB; measured in a process of its own."""
+
+    def peak(points: int) -> int:
+        code = (
+            "import resource, sys, torch\n"
+            "from analysis import Objective, loss_surface\n"
+            "model = torch.nn.Linear(2000, 1000)\n"
+            "data = (torch.ones(2, 2000), torch.zeros(2, 1000))\n"
+            "loss_surface(Objective(model, torch.nn.MSELoss(), data), points=int(sys.argv[1]))\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        )
+        command = [sys.executable, "-c", code, str(points)]
+        return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+    assert peak(10) - peak(2) < 100_000  # kB: a dozen vectors of 8 MB
+
+
 def test_progress_counts_every_cell() -> None:
     seen = []
     loss_surface(network(), points=(2, 3), progress=lambda *numbers: seen.append(numbers))

@@ -1,0 +1,58 @@
+"""Open the networks given, make the measurements wanted on each, and print them: what all measuring commands do.
+
+Right when measurements made now and those found made are printed alike (`tests/landscape/test_stages_alone.py`), and
+several processes write one file (`tests/landscape/test_surface.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from landscape.options import Given
+
+if TYPE_CHECKING:
+    from landscape.measuring import Subject
+    from landscape.stages import Stage
+
+
+def make(
+    given: Given,
+    stages_of: Callable[[Subject, bool], list[Stage]],
+    again: bool,
+    quiet: bool,
+    *,
+    is_shared: bool = False,
+) -> None:
+    """Make the measurements, and print them: those made now and those found made.
+
+    Args:
+        given: What to measure.
+        stages_of: From a network, and whether several processes share the work, to the measurements.
+        again: Make finished ones anew.
+        quiet: Show no progress.
+        is_shared: Whether several processes can share these measurements.
+
+    Raises:
+        ValueError: Started by torchrun, for measurements that cannot be shared.
+    """
+    import torch
+
+    from gcsam.training.team import Team
+    from landscape.measuring import measure
+    from landscape.progress import display
+    from landscape.subjects import subjects
+    from landscape.tables import measured_table, show
+
+    team = Team(torch.device(given.device.resolve()))
+    with team, display(quiet=quiet or not team.is_first) as shown:
+        if team.size > 1 and not is_shared:
+            raise ValueError(f"this command works in one process, got {team.size}; start it without torchrun")
+        made = []
+        for subject in subjects(given, shown, team):
+            stages = stages_of(subject, team.size > 1)
+            measure(subject, stages, shown, again=again, team=team)
+            made.append((subject.path, [stage.key for stage in stages]))
+    if team.is_first:
+        for path, keys in made:
+            show(measured_table(path, keys))
