@@ -13,12 +13,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from figures.reading import Run
-from figures.style import context
+from figures.style import TWO_COLUMN, context
 from figures.surface import Plane, side_by_side, stored_plane
 
 
 def compare_surfaces(
-    titled: Mapping[str, str | os.PathLike[str]], output: str | os.PathLike[str] | None = None, *, name: str = "plane"
+    titled: Mapping[str, str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "plane",
+    preset: str = TWO_COLUMN,
 ) -> Figure:
     """Draw one stored surface of each file, on one colour scale cut at a common top.
 
@@ -26,6 +30,7 @@ def compare_surfaces(
         titled: Title of each panel to its result file, in the order drawn.
         output: PNG, PDF or SVG to write; None only returns the figure.
         name: Of the surface in the files.
+        preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
     Returns:
         The figure.
@@ -39,7 +44,7 @@ def compare_surfaces(
     """
     if not titled:
         raise ValueError("compare_surfaces needs at least one file, got none; give {title: path}")
-    with context():
+    with context(preset):
         figure = side_by_side([_plane(title, path, name) for title, path in titled.items()])
         if output is not None:
             figure.savefig(output)

@@ -18,7 +18,7 @@ from figures.noise import figure_noise
 from figures.reading import Run, load_runs
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
-from figures.style import context
+from figures.style import TWO_COLUMN, context
 from figures.surface import figure_contours, figure_surfaces
 from figures.training import figure_training
 from figures.trajectory import figure_trajectory
@@ -44,6 +44,7 @@ def draw_study(
     *,
     study_path: str | os.PathLike[str] | None = None,
     formats: Sequence[str] = FORMATS,
+    preset: str = TWO_COLUMN,
 ) -> list[Path]:
     """Draw every figure that the files speak to.
 
@@ -52,6 +53,7 @@ def draw_study(
         output_dir: Made if it does not exist; files of the same names are replaced.
         study_path: The study's own file, for its verdicts.
         formats: As matplotlib knows them.
+        preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
     Returns:
         The files written.
@@ -62,7 +64,7 @@ def draw_study(
     """
     runs = load_runs(run_paths)
     written = []
-    with context():
+    with context(preset):
         for name, make in FIGURES.items():
             written += _save(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
@@ -71,7 +73,11 @@ def draw_study(
 
 
 def draw_run(
-    path: str | os.PathLike[str], output_dir: str | os.PathLike[str], *, formats: Sequence[str] = FORMATS
+    path: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = FORMATS,
+    preset: str = TWO_COLUMN,
 ) -> list[Path]:
     """Draw every figure that one result file speaks to.
 
@@ -79,11 +85,12 @@ def draw_run(
         path: The result file.
         output_dir: As for `draw_study`.
         formats: As for `draw_study`.
+        preset: As for `draw_study`.
 
     Returns:
         The files written.
     """
-    return draw_study([path], output_dir, formats=formats)
+    return draw_study([path], output_dir, formats=formats, preset=preset)
 
 
 def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, MaxNLocator
 
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, SINGLE_COLUMN, SURFACE_COLORS, in_order, look
+from figures.style import SURFACE_COLORS, in_order, look, sizes
 
 PLANE = "surface/plane"
 CLIP_QUANTILE = 0.95  # one steep corner must not flatten everything else; the figure says where it is cut
@@ -153,7 +153,6 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
     ax.set_zlim(low, high)
     ax.set_title(plane.title, y=0.96)
     ax.view_init(elev=30, azim=-58)
-    ax.set_box_aspect((1, 1, 0.75), zoom=0.93)
     # + 0.0: the ceiling of -0.1 is -0, and a label would say so
     ticks = np.arange(np.ceil(low), np.floor(high) + 1) + 0.0 if is_log else np.linspace(low, high, 3)
     if is_log:
@@ -162,10 +161,11 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
         ax.set_zticks(ticks, [f"{tick:.3g}" for tick in ticks])
     for axis, values in ((ax.xaxis, plane.x), (ax.yaxis, plane.y)):
         axis.set_ticks(_ends(values))
-    ax.tick_params(pad=-3, labelsize=7)
+    ax.tick_params(pad=-3, labelsize=sizes().small)
     ax.tick_params(axis="z", pad=1)
-    ax.set_xlabel("direction 1", labelpad=-8)
-    ax.set_ylabel("direction 2", labelpad=-8)
+    labelpad = 3 * sizes().text - 32  # larger tick labels push the names of the axes outwards
+    ax.set_xlabel("direction 1", labelpad=labelpad)
+    ax.set_ylabel("direction 2", labelpad=labelpad)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.pane.set_visible(False)
 
@@ -187,7 +187,7 @@ def side_by_side(found: Sequence[Plane]) -> Figure:
         found: At least one.
     """
     scale = common_scale([plane.loss for plane in found])
-    width = DOUBLE_COLUMN if len(found) > 1 else SINGLE_COLUMN
+    width = sizes().wide if len(found) > 1 else sizes().narrow
     figure = Figure(figsize=(width, 0.55 + (width - 1.1) / max(len(found), 1.3)))  # panels are square
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)
     for ax, plane in zip(axes[0], found, strict=True):
@@ -210,15 +210,22 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     scale = common_scale([plane.loss for plane in found])
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = Figure(figsize=(DOUBLE_COLUMN if columns > 1 else SINGLE_COLUMN, 2.7 * rows))
+    width = sizes().wide if columns > 1 else sizes().narrow
+    figure = Figure(figsize=(width, (0.35 * width + 0.3 if columns > 1 else 2.7) * rows))
     figure.set_layout_engine("none")  # three-dimensional axes do not know how much room they need
-    right = 0.87 if columns > 1 else 0.74
+    right = 1 - sizes().text / 9 / width  # room for the colour bar and its label, in proportion to the text
     for number, plane in enumerate(found):
         row, column = divmod(number, columns)
         box = (column * right / columns, 1 - (row + 1) / rows, right / columns, 1 / rows)
-        draw_surface(figure.add_axes(box, projection="3d"), plane, scale)
+        ax: Any = figure.add_axes(
+            box, projection="3d", facecolor="none"
+        )  # labels reach into the neighbour's empty corner
+        draw_surface(ax, plane, scale)
+        ax.set_box_aspect(
+            (1, 1, 0.75), zoom=0.93 if right * width / columns > 2.4 else 0.87
+        )  # small boxes, same labels
     mappable = ScalarMappable(norm=scale.norm, cmap=SURFACE_COLORS)
-    place = figure.add_axes((0.89 if columns > 1 else 0.83, 0.25, 0.018, 0.5))
+    place = figure.add_axes((right + 0.14 / width, 0.25, 0.018, 0.5))
     bar = figure.colorbar(
         mappable, cax=place, label=_loss_label(scale), extend="max" if scale.is_clipped else "neither"
     )

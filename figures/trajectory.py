@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
 
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, Look, look
+from figures.style import Look, look, sizes
 from figures.surface import Plane, Scale, common_scale, draw_diverged, stored_plane
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
@@ -135,7 +135,7 @@ def figure_trajectory(runs: Sequence[Run]) -> Figure | None:
 
 
 def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
-    figure = Figure(figsize=(DOUBLE_COLUMN, 3.0))
+    figure = Figure(figsize=(sizes().wide, 3.0))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.45, 1))
     left = figure.add_subplot(grid[:, 0])
     plane = stored_plane(run, PLANE, "")
