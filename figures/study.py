@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from figures.accuracy import figure_accuracy
 from figures.claims import figure_verdicts
+from figures.line import figure_lines
 from figures.noise import figure_noise
+from figures.path import figure_paths
 from figures.reading import Run, load_runs
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
@@ -28,6 +30,8 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "training": figure_training,
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
+    "lines": figure_lines,
+    "paths": figure_paths,
     "trajectory": figure_trajectory,
     "eigenvalues": figure_eigenvalues,
     "sharpness": figure_sharpness,

@@ -217,13 +217,11 @@ def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
     for number, plane in enumerate(found):
         row, column = divmod(number, columns)
         box = (column * right / columns, 1 - (row + 1) / rows, right / columns, 1 / rows)
-        ax: Any = figure.add_axes(
-            box, projection="3d", facecolor="none"
-        )  # labels reach into the neighbour's empty corner
+        # no background: labels reach into the empty corner of the neighbour
+        ax: Any = figure.add_axes(box, projection="3d", facecolor="none")
         draw_surface(ax, plane, scale)
-        ax.set_box_aspect(
-            (1, 1, 0.75), zoom=0.93 if right * width / columns > 2.4 else 0.87
-        )  # small boxes, same labels
+        zoom = 0.93 if right * width / columns > 2.4 else 0.87  # labels need more of a small box
+        ax.set_box_aspect((1, 1, 0.75), zoom=zoom)
     mappable = ScalarMappable(norm=scale.norm, cmap=SURFACE_COLORS)
     place = figure.add_axes((right + 0.14 / width, 0.25, 0.018, 0.5))
     bar = figure.colorbar(
