@@ -12,9 +12,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from figures.plane import Plane, stored_plane
 from figures.reading import Run
 from figures.style import TWO_COLUMN, context
-from figures.surface import Plane, side_by_side, stored_plane
+from figures.surface import side_by_side
 
 
 def compare_surfaces(

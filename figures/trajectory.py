@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from figures.plane import Plane, stored_plane
 from figures.reading import Array, Run
-from figures.style import Look, look, sizes
-from figures.surface import Plane, Scale, common_scale, draw_diverged, stored_plane
+from figures.scale import Scale, common_scale, label_bar, scale_label, within
+from figures.style import SURFACE_COLORS, Look, look, sizes
+from figures.surface import draw_diverged
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
 # Read on viridis: light against the dark valley, dark against the light walls.
@@ -155,13 +156,14 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
 def _contours(figure: Figure, ax: Axes, plane: Plane, scale: Scale) -> None:
     # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
     filled: Any = ax.contourf(
-        plane.x, plane.y, plane.loss.T, scale.levels, norm=scale.norm, cmap="viridis", extend="max"
+        plane.x,
+        plane.y,
+        within(plane.loss, scale).T,
+        scale.levels,
+        norm=scale.norm,
+        cmap=SURFACE_COLORS,
+        extend=scale.extend,
     )
     # as high as the panel, whose height follows from equal axes
-    bar = figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label="loss")
-    if isinstance(scale.norm, LogNorm):
-        subs = (1, 2, 5) if scale.top < 100 * scale.bottom else (1,)
-        bar.locator = LogLocator(subs=subs)
-        bar.formatter = LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9))
-        bar.minorticks_off()
-        bar.update_ticks()
+    bar = figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label=scale_label(scale))
+    label_bar(bar, scale)
