@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.patches import Patch
 
 from figures.reading import Array
 
@@ -25,8 +24,8 @@ def edges(axis: Array) -> Array:
 
 def hatch_cells(
     ax: Axes, x: Array, y: Array, mask: Array | None, *, hatch: str, label: str, color: str = "#666666"
-) -> Patch | None:
-    """Hatch cells.
+) -> None:
+    """Hatch cells, with an entry for the legend.
 
     Args:
         ax: Where the plane is drawn.
@@ -36,19 +35,15 @@ def hatch_cells(
         hatch: Pattern, as matplotlib knows it.
         label: What it means.
         color: Of the pattern.
-
-    Returns:
-        The entry for the legend, or None where no cell is hatched.
     """
     if mask is None or not mask.any():
-        return None
+        return
     right, up = edges(x), edges(y)
     corners = [
         [(right[i], up[j]), (right[i + 1], up[j]), (right[i + 1], up[j + 1]), (right[i], up[j + 1])]
         for i, j in np.argwhere(mask)
     ]
-    ax.add_collection(PolyCollection(corners, hatch=hatch, facecolor="none", edgecolor=color, linewidth=0))
-    return Patch(facecolor="none", edgecolor=color, hatch=hatch, label=label)
+    ax.add_collection(PolyCollection(corners, hatch=hatch, facecolor="none", edgecolor=color, linewidth=0, label=label))
 
 
 def complete_grid(done: Array) -> tuple[Array, Array]:

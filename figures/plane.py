@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -38,6 +39,12 @@ class Grid:
     rows: Array
     columns: Array
     note: str
+
+    @overload
+    def of(self, array: Array) -> Array: ...
+
+    @overload
+    def of(self, array: None) -> None: ...
 
     def of(self, array: Array | None) -> Array | None:
         """Return the drawn part of an array.
@@ -85,7 +92,7 @@ def stored_plane(run: Run, key: str, title: str) -> Plane | None:
         diverged = ~np.isfinite(loss)
     if diverged is not None and done is not None:
         diverged = diverged & done
-    shown = np.where(np.isfinite(loss), loss, np.nan)[grid.rows[:, None], grid.columns]
+    shown = grid.of(np.where(np.isfinite(loss), loss, np.nan))
     return Plane("\n".join(filter(None, (title, grid.note))), grid.x, grid.y, shown, grid.of(diverged))
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from figures.accuracy import figure_accuracy
 from figures.claims import figure_verdicts
+from figures.convexity import figure_convexity
 from figures.line import figure_lines
 from figures.noise import figure_noise
 from figures.path import figure_paths
@@ -30,6 +31,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "training": figure_training,
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
+    "convexity": figure_convexity,
     "lines": figure_lines,
     "paths": figure_paths,
     "trajectory": figure_trajectory,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from matplotlib.ticker import MaxNLocator
 
 from figures.cells import hatch_cells
 from figures.plane import Plane, planes
-from figures.reading import Array, Run
+from figures.reading import Run
+from figures.row import dress_plane, ends, row_of_planes
 from figures.scale import Scale, common_scale, label_bar, scale_label, within
 from figures.style import SURFACE_COLORS, sizes
 
 
 def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
-    """Draw filled contours, with the trained weights marked.
+    """Draw filled contours, with the trained weights marked; cells that diverged are hatched, missing ones are white.
 
     Args:
         ax: Where.
@@ -39,26 +41,9 @@ def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
     loss, extend = within(plane.loss, scale).T, scale.extend
     filled = ax.contourf(plane.x, plane.y, loss, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend=extend)
     ax.contour(plane.x, plane.y, loss, scale.levels[::3], colors="white", linewidths=0.3, linestyles="-", alpha=0.6)
-    draw_diverged(ax, plane)
-    ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.0)
-    ax.set_aspect("equal")
-    ax.set_xticks(_ends(plane.x))
-    ax.set_yticks(_ends(plane.y))
-    ax.set_title(plane.title)
-    ax.set_xlabel("direction 1")
+    hatch_cells(ax, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
+    dress_plane(ax, plane.x, plane.y, plane.title)
     return filled
-
-
-def draw_diverged(ax: Axes, plane: Plane) -> None:
-    """Hatch the cells whose loss is NaN or inf, and say so; cells that are not computed yet stay white.
-
-    Args:
-        ax: Where the plane is drawn.
-        plane: What.
-    """
-    entry = hatch_cells(ax, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
-    if entry is not None:
-        ax.legend(handles=[entry], loc="lower right", frameon=True)
 
 
 def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
@@ -81,7 +66,7 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
     ax.view_init(elev=30, azim=-58)
     _label_heights(ax, low, high, is_log)
     for axis, values in ((ax.xaxis, plane.x), (ax.yaxis, plane.y)):
-        axis.set_ticks(_ends(values))
+        axis.set_ticks(ends(values))
     ax.tick_params(pad=-3, labelsize=sizes().small)
     ax.tick_params(axis="z", pad=1)
     labelpad = 3 * sizes().text - 32  # larger tick labels push the names of the axes outwards
@@ -108,15 +93,9 @@ def side_by_side(found: Sequence[Plane]) -> Figure:
         found: At least one.
     """
     scale = common_scale([plane.loss for plane in found])
-    width = sizes().wide if len(found) > 1 else sizes().narrow
-    figure = Figure(figsize=(width, 0.55 + (width - 1.1) / max(len(found), 1.3)))  # panels are square
-    axes = figure.subplots(1, len(found), squeeze=False, sharey=True)
-    for ax, plane in zip(axes[0], found, strict=True):
-        filled = draw_contours(ax, plane, scale)
-    axes[0, 0].set_ylabel("direction 2")
-    bar = figure.colorbar(filled, ax=list(axes[0]), label=scale_label(scale), aspect=14, pad=0.01)
-    label_bar(bar, scale)
-    return figure
+    return row_of_planes(
+        [partial(draw_contours, plane=plane, scale=scale) for plane in found], scale, scale_label(scale)
+    )
 
 
 def figure_surfaces(runs: Sequence[Run]) -> Figure | None:
@@ -173,7 +152,3 @@ def _label_heights(ax: Any, low: float, high: float, is_log: bool) -> None:
     shown = [(tick, label) for tick, label in zip(ticks, labels, strict=True) if low <= tick <= high]
     has_room = max((len(label) for _, label in shown), default=0) <= 5  # otherwise the colour bar says it
     ax.set_zticks([tick for tick, _ in shown], [label if has_room else "" for _, label in shown])
-
-
-def _ends(axis: Array) -> list[float]:
-    return sorted({float(axis[0]), 0.0, float(axis[-1])})

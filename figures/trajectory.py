@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from figures.cells import hatch_cells
 from figures.plane import Plane, stored_plane
 from figures.reading import Array, Run
 from figures.scale import Scale, common_scale, label_bar, scale_label, within
 from figures.style import SURFACE_COLORS, Look, look, sizes
-from figures.surface import draw_diverged
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
 # Read on viridis: light against the dark valley, dark against the light walls.
@@ -81,8 +81,9 @@ def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
         ax.plot(x[-1], y[-1], marker="*", color=path.look.color, markersize=9, markeredgecolor="black", zorder=4)
     ax.set_xlabel(f"axis 1 ({100 * explained[0]:.0f} % of the variance)")
     ax.set_ylabel(f"axis 2 ({100 * explained[1]:.0f} %)")
-    if len(found) > 1:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=len(found))
+    entries = len(ax.get_legend_handles_labels()[1])  # the runs, and cells that diverged
+    if entries > 1:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=entries)
 
 
 def draw_losses(ax: Axes, found: Sequence[Path]) -> None:
@@ -142,7 +143,7 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
     plane = stored_plane(run, PLANE, "")
     if plane is not None:
         _contours(figure, left, plane, common_scale([plane.loss]))
-        draw_diverged(left, plane)
+        hatch_cells(left, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
     draw_paths(left, found, explained)
     left.set_aspect("equal", adjustable="box")
     above, below = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])

@@ -49,9 +49,9 @@ def test_diverged_cells_are_hatched_and_cells_not_computed_are_not(tmp_path: Pat
     (hatched,) = [found for found in ax.collections if found.get_hatch()]
     corners = np.concatenate([path.vertices for path in hatched.get_paths()])
     assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0.0, 2.5], [0.5, 3.5]]  # around x = 0, y = 3
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["diverged"]
+    figure = figure_contours([Run(tmp_path / "run.h5")])
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["diverged"]
 
 
 def test_one_is_labelled_as_ten_to_the_zero() -> None:
