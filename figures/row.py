@@ -53,7 +53,7 @@ def dress_plane(ax: Axes, x: Array, y: Array, title: str, color: str = "white") 
         title: Of the panel.
         color: Of the mark.
     """
-    ax.plot(0, 0, marker="+", color=color, markersize=6, markeredgewidth=1.0)
+    ax.plot(0, 0, marker="+", color=color, markersize=6, markeredgewidth=1.0, zorder=5)
     ax.set_aspect("equal")
     ax.set_xticks(ends(x))
     ax.set_yticks(ends(y))

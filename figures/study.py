@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from figures.accuracy import figure_accuracy
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
+from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
 from figures.path import figure_paths
@@ -32,6 +33,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
     "convexity": figure_convexity,
+    "gradient": figure_gradient,
     "lines": figure_lines,
     "paths": figure_paths,
     "trajectory": figure_trajectory,
