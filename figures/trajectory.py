@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from figures.cells import hatch_cells
 from figures.plane import Plane, stored_plane
 from figures.reading import Array, Run
-from figures.scale import Scale, common_scale, label_bar, scale_label, within
+from figures.scale import common_scale, label_bar, scale_label, within
 from figures.style import SURFACE_COLORS, Look, look, sizes
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
@@ -57,6 +57,25 @@ def paths(run: Run) -> list[Path]:
     return found
 
 
+def draw_plane(ax: Axes, plane: Plane) -> None:
+    """Draw the loss of the plane of a trajectory, with its colour bar beside it.
+
+    Args:
+        ax: Where.
+        plane: What.
+    """
+    scale = common_scale([plane.loss])
+    # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
+    loss = within(plane.loss, scale).T
+    filled: Any = ax.contourf(
+        plane.x, plane.y, loss, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend=scale.extend
+    )
+    hatch_cells(ax, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
+    # as high as the panel, whose height follows from equal axes
+    bar = ax.figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label=scale_label(scale))
+    label_bar(bar, scale)
+
+
 def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
     """Draw paths over a plane; a filled star is the last point of each.
 
@@ -86,6 +105,15 @@ def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=entries)
 
 
+def on_white(drawn: Look) -> str:
+    """Return the colour of a path off the plane, where white is not seen.
+
+    Args:
+        drawn: How it looks on the plane.
+    """
+    return "#666666" if drawn.color == "#FFFFFF" else drawn.color
+
+
 def draw_losses(ax: Axes, found: Sequence[Path]) -> None:
     """Draw the loss at each point, and that of the plane below it.
 
@@ -94,7 +122,7 @@ def draw_losses(ax: Axes, found: Sequence[Path]) -> None:
         found: The paths.
     """
     for path in found:
-        color = "#666666" if path.look.color == "#FFFFFF" else path.look.color
+        color = on_white(path.look)
         steps = np.arange(len(path.loss))
         ax.plot(steps, path.loss, color=color, marker=path.look.marker, markersize=2.5)
         ax.plot(steps, path.plane_loss, color=color, linestyle=":")
@@ -115,7 +143,7 @@ def draw_distances(ax: Axes, found: Sequence[Path]) -> None:
         found: The paths.
     """
     for path in found:
-        color = "#666666" if path.look.color == "#FFFFFF" else path.look.color
+        color = on_white(path.look)
         ax.plot(path.distance, color=color, marker=path.look.marker, markersize=2.5)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("distance to plane")
@@ -142,8 +170,7 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
     left = figure.add_subplot(grid[:, 0])
     plane = stored_plane(run, PLANE, "")
     if plane is not None:
-        _contours(figure, left, plane, common_scale([plane.loss]))
-        hatch_cells(left, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
+        draw_plane(left, plane)
     draw_paths(left, found, explained)
     left.set_aspect("equal", adjustable="box")
     above, below = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
@@ -152,19 +179,3 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
     above.sharex(below)
     above.tick_params(labelbottom=False)
     return figure
-
-
-def _contours(figure: Figure, ax: Axes, plane: Plane, scale: Scale) -> None:
-    # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
-    filled: Any = ax.contourf(
-        plane.x,
-        plane.y,
-        within(plane.loss, scale).T,
-        scale.levels,
-        norm=scale.norm,
-        cmap=SURFACE_COLORS,
-        extend=scale.extend,
-    )
-    # as high as the panel, whose height follows from equal axes
-    bar = figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label=scale_label(scale))
-    label_bar(bar, scale)
