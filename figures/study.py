@@ -1,7 +1,7 @@
 """Draw everything that result files hold: one PNG and one PDF per figure, written whole.
 
-Right when each figure that the files speak to is there, and a missing measurement leaves out its figure and no other
-(`tests/figures/test_study.py`). Cost: about a second per figure.
+Right when each figure that the files speak to is there, with every surface of a single run, and a missing measurement
+leaves out its figure and no other (`tests/figures/test_study.py`). Cost: about a second per figure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
 from figures.path import figure_paths
+from figures.plane import PLANE as METHOD_PLANE
+from figures.plane import stored_plane
 from figures.reading import Run, load_runs
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
 from figures.style import TWO_COLUMN, context
-from figures.surface import figure_contours, figure_surfaces
+from figures.surface import figure_contours, figure_surfaces, heights, side_by_side
 from figures.training import figure_training
+from figures.trajectory import PLANE as TRAJECTORY_PLANE
 from figures.trajectory import figure_trajectory
 
 FORMATS = ("png", "pdf")
@@ -96,9 +99,19 @@ def draw_run(
         preset: As for `draw_study`.
 
     Returns:
-        The files written.
+        The files written. Beside those of a study, every further surface as "surface_NAME" and "surface_NAME_3d".
     """
-    return draw_study([path], output_dir, formats=formats, preset=preset)
+    written = draw_study([path], output_dir, formats=formats, preset=preset)
+    run = Run(Path(path))
+    with context(preset):
+        for key in run.of_type("Surface"):
+            name = key.partition("/")[2]
+            # those two are drawn already: by the study, and beneath the trajectory
+            plane = None if key in {METHOD_PLANE, TRAJECTORY_PLANE} else stored_plane(run, key, name)
+            if plane is not None:
+                written += _save(side_by_side([plane]), Path(output_dir), f"surface_{name}", formats)
+                written += _save(heights([plane]), Path(output_dir), f"surface_{name}_3d", formats)
+    return written
 
 
 def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
