@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from figures.reading import Run
-from figures.style import SINGLE_COLUMN, in_order, look
+from figures.style import in_order, look, sizes
 
 SUMMARY = "training/summary"
 
@@ -65,8 +65,8 @@ def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
             accuracy.setdefault(run.method, {})[run.seed] = float(value)
     if sum(map(len, accuracy.values())) < 2:  # a single number needs no figure
         return None
-    figure = Figure(figsize=(SINGLE_COLUMN, 2.5))
+    figure = Figure(figsize=(sizes().narrow, 2.5))
     ax = figure.subplots()
     draw_accuracy(ax, accuracy)
-    ax.set_xlabel("dots: seeds, joined where paired\nbars: mean and 95% interval", fontsize=7)
+    ax.set_xlabel("dots: seeds, joined where paired\nbars: mean and 95% interval", fontsize=sizes().small)
     return figure

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.reading import Run
-from figures.style import DOUBLE_COLUMN, VERDICTS
+from figures.style import VERDICTS, sizes
 
 VERDICT_TABLE = "claims/verdicts"
 # Unit of the file to the label of its panel, from top to bottom. Relative effects are drawn as factors.
@@ -25,7 +25,7 @@ PANELS = {
     "rank correlation": "rank correlation",
 }
 FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # beyond these ends an interval says no more than that it is wide
-ROW = 0.15  # inches
+ROW = 1.55  # height in lines of small text
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
         numbers = [f"{round(value, 2) + 0.0:{form}}" for value in (row.effect, row.low, row.high)]  # no -0.00
         text = "{} [{}, {}]".format(*numbers) + (" %" if is_factor else "")
         where = (1.02, place)
-        ax.annotate(text, where, xycoords=("axes fraction", "data"), va="center", fontsize=7, annotation_clip=False)
+        ax.annotate(
+            text, where, xycoords=("axes fraction", "data"), va="center", fontsize=sizes().small, annotation_clip=False
+        )
     if is_factor:
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(FACTORS))
@@ -90,7 +92,7 @@ def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
     ax.axvline(1 if is_factor else 0, color="0.5", linewidth=0.7, zorder=0)
     ax.set_xlim(*ends)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=7)
+    ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=sizes().small)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(PANELS[unit])
 
@@ -104,8 +106,9 @@ def figure_verdicts(study: Run) -> Figure | None:
     panels = rows_of(study)
     if not panels:
         return None
-    heights = [ROW * len(rows) + 0.45 for rows in panels.values()]
-    figure = Figure(figsize=(DOUBLE_COLUMN, sum(heights) + 0.3))
+    line = sizes().small / 72  # inches
+    heights = [line * (ROW * len(rows) + 4.6) for rows in panels.values()]
+    figure = Figure(figsize=(sizes().wide, sum(heights) + 3 * line))
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (unit, rows) in zip(axes, panels.items(), strict=True):
         draw_verdicts(ax, rows, unit)

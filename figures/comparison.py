@@ -7,18 +7,26 @@ about a second.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
+from figures.plane import Plane, stored_plane
 from figures.reading import Run
-from figures.style import context
-from figures.surface import Plane, side_by_side, stored_plane
+from figures.style import TWO_COLUMN, context
+from figures.surface import side_by_side
+
+T = TypeVar("T")
 
 
 def compare_surfaces(
-    titled: Mapping[str, str | os.PathLike[str]], output: str | os.PathLike[str] | None = None, *, name: str = "plane"
+    titled: Mapping[str, str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "plane",
+    preset: str = TWO_COLUMN,
 ) -> Figure:
     """Draw one stored surface of each file, on one colour scale cut at a common top.
 
@@ -26,6 +34,7 @@ def compare_surfaces(
         titled: Title of each panel to its result file, in the order drawn.
         output: PNG, PDF or SVG to write; None only returns the figure.
         name: Of the surface in the files.
+        preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
     Returns:
         The figure.
@@ -37,19 +46,50 @@ def compare_surfaces(
     Example:
         compare_surfaces({"with": "runs/resnet20/run.h5", "without": "runs/noshort/run.h5"}, "shortcuts.png")
     """
+
+    def read(run: Run, title: str) -> Plane | None:
+        return stored_plane(run, f"surface/{name}", title)
+
+    return compare(titled, read, side_by_side, f"surface {name!r}", output, preset)
+
+
+def compare(
+    titled: Mapping[str, str | os.PathLike[str]],
+    read: Callable[[Run, str], T | None],
+    join: Callable[[Sequence[T]], Figure],
+    what: str,
+    output: str | os.PathLike[str] | None,
+    preset: str,
+) -> Figure:
+    """Draw one thing of each file in one figure.
+
+    Args:
+        titled: Title of each panel to its result file.
+        read: Returns what is drawn of a file, given with its title, or None where there is none.
+        join: Makes the figure.
+        what: What is missing where `read` returns None.
+        output: PNG, PDF or SVG to write; None only returns the figure.
+        preset: Of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: No file, or one without what is drawn.
+    """
     if not titled:
-        raise ValueError("compare_surfaces needs at least one file, got none; give {title: path}")
-    with context():
-        figure = side_by_side([_plane(title, path, name) for title, path in titled.items()])
+        raise ValueError("a comparison needs at least one file, got none; give {title: path}")
+    found = []
+    for title, path in titled.items():
+        run = Run(Path(path))
+        one = read(run, title)
+        if one is None:
+            there = ", ".join(run.measurements) or "nothing"
+            raise ValueError(f"{os.fspath(path)} holds no {what} with a finite cell, but {there}; give its name")
+        found.append(one)
+    with context(preset):
+        figure = join(found)
         if output is not None:
             figure.savefig(output)
     return figure
-
-
-def _plane(title: str, path: str | os.PathLike[str], name: str) -> Plane:
-    run = Run(Path(path))
-    plane = stored_plane(run, f"surface/{name}", title)
-    if plane is None:
-        there = ", ".join(run.measurements) or "nothing"
-        raise ValueError(f"{os.fspath(path)} holds no surface {name!r} with a finite cell, but {there}; give its name")
-    return plane

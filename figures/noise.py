@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, KINDS, in_order, look, readable_log_ticks
+from figures.style import KINDS, in_order, look, readable_log_ticks, sizes
 
 NOISE = "noise/gradient_noise"
 ROWS = (
@@ -70,8 +70,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     methods = in_order([run.method for run in holding])
     if not methods:
         return None
-    size = (max(DOUBLE_COLUMN, 1.8 * len(methods)) if len(methods) > 1 else DOUBLE_COLUMN / 2, 4.0)
-    figure = Figure(figsize=size)
+    figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0))
     axes = figure.subplots(len(ROWS), len(methods), squeeze=False, sharey="row", sharex="col")
     for column, method in enumerate(methods):
         chosen = [run for run in holding if run.method == method]

@@ -43,6 +43,14 @@ class Run:
         seed = self.array("training/summary", "seed")
         return int(seed) if seed is not None else 0
 
+    def of_type(self, *types: str) -> list[str]:
+        """Return the keys of the measurements of some types.
+
+        Args:
+            *types: Names of result types, for example "Line".
+        """
+        return [key for key, measurement in self.measurements.items() if measurement.type in types]
+
     def array(self, key: str, name: str) -> Array | None:
         """Return a variable, or None where the file does not hold it.
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method
-from figures.style import DOUBLE_COLUMN, in_order, look, readable_log_ticks
+from figures.style import in_order, look, readable_log_ticks, sizes
 
 PANELS = (
     ("sharpness/worst", "worst case"),
@@ -53,7 +53,7 @@ def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
     panels = [(key, title) for key, title in PANELS if by_method(runs, key, "value")]
     if not panels:
         return None
-    figure = Figure(figsize=(DOUBLE_COLUMN, 2.3))
+    figure = Figure(figsize=(sizes().wide, 2.3))
     axes = figure.subplots(1, len(panels), squeeze=False)
     for ax, (key, title) in zip(axes[0], panels, strict=True):
         values, errors = (

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method, stacked
-from figures.style import SINGLE_COLUMN, in_order, look
+from figures.style import in_order, look, sizes
 
 EIGENVALUES = "curvature/eigenvalues"
 
@@ -49,7 +49,7 @@ def figure_eigenvalues(runs: Sequence[Run]) -> Figure | None:
     values, residuals = (by_method(runs, EIGENVALUES, name) for name in ("values", "residuals"))
     if not values:
         return None
-    figure = Figure(figsize=(SINGLE_COLUMN, 2.6))
+    figure = Figure(figsize=(sizes().narrow, 2.6))
     ax = figure.subplots()
     draw_eigenvalues(
         ax,

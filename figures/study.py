@@ -1,7 +1,7 @@
 """Draw everything that result files hold: one PNG and one PDF per figure, written whole.
 
-Right when each figure that the files speak to is there, and a missing measurement leaves out its figure and no other
-(`tests/figures/test_study.py`). Cost: about a second per figure.
+Right when each figure that the files speak to is there, with every surface of a single run, and a missing measurement
+leaves out its figure and no other (`tests/figures/test_study.py`). Cost: about a second per figure.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ from matplotlib.figure import Figure
 
 from figures.accuracy import figure_accuracy
 from figures.claims import figure_verdicts
+from figures.convexity import figure_convexity
+from figures.gradient import figure_gradient
+from figures.line import figure_lines
 from figures.noise import figure_noise
+from figures.path import figure_paths
+from figures.plane import PLANE as METHOD_PLANE
+from figures.plane import stored_plane
 from figures.reading import Run, load_runs
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
-from figures.style import context
-from figures.surface import figure_contours, figure_surfaces
+from figures.style import TWO_COLUMN, context
+from figures.surface import figure_contours, figure_surfaces, heights, side_by_side
 from figures.training import figure_training
+from figures.trajectory import PLANE as TRAJECTORY_PLANE
 from figures.trajectory import figure_trajectory
 
 FORMATS = ("png", "pdf")
@@ -28,6 +35,10 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "training": figure_training,
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
+    "convexity": figure_convexity,
+    "gradient": figure_gradient,
+    "lines": figure_lines,
+    "paths": figure_paths,
     "trajectory": figure_trajectory,
     "eigenvalues": figure_eigenvalues,
     "sharpness": figure_sharpness,
@@ -44,6 +55,7 @@ def draw_study(
     *,
     study_path: str | os.PathLike[str] | None = None,
     formats: Sequence[str] = FORMATS,
+    preset: str = TWO_COLUMN,
 ) -> list[Path]:
     """Draw every figure that the files speak to.
 
@@ -52,6 +64,7 @@ def draw_study(
         output_dir: Made if it does not exist; files of the same names are replaced.
         study_path: The study's own file, for its verdicts.
         formats: As matplotlib knows them.
+        preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
     Returns:
         The files written.
@@ -62,7 +75,7 @@ def draw_study(
     """
     runs = load_runs(run_paths)
     written = []
-    with context():
+    with context(preset):
         for name, make in FIGURES.items():
             written += _save(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
@@ -71,7 +84,11 @@ def draw_study(
 
 
 def draw_run(
-    path: str | os.PathLike[str], output_dir: str | os.PathLike[str], *, formats: Sequence[str] = FORMATS
+    path: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = FORMATS,
+    preset: str = TWO_COLUMN,
 ) -> list[Path]:
     """Draw every figure that one result file speaks to.
 
@@ -79,11 +96,22 @@ def draw_run(
         path: The result file.
         output_dir: As for `draw_study`.
         formats: As for `draw_study`.
+        preset: As for `draw_study`.
 
     Returns:
-        The files written.
+        The files written. Beside those of a study, every further surface as "surface_NAME" and "surface_NAME_3d".
     """
-    return draw_study([path], output_dir, formats=formats)
+    written = draw_study([path], output_dir, formats=formats, preset=preset)
+    run = Run(Path(path))
+    with context(preset):
+        for key in run.of_type("Surface"):
+            name = key.partition("/")[2]
+            # those two are drawn already: by the study, and beneath the trajectory
+            plane = None if key in {METHOD_PLANE, TRAJECTORY_PLANE} else stored_plane(run, key, name)
+            if plane is not None:
+                written += _save(side_by_side([plane]), Path(output_dir), f"surface_{name}", formats)
+                written += _save(heights([plane]), Path(output_dir), f"surface_{name}_3d", formats)
+    return written
 
 
 def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

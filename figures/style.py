@@ -1,13 +1,15 @@
 """How figures look: one colour, marker and line style per method, sizes for print; never the global rcParams.
 
 Colours are those of Okabe and Ito (2008), which the common kinds of colour blindness tell apart; methods also differ
-in marker, line style and lightness, so that a grey print is readable.
+in marker, line style and lightness, so that a grey print is readable. Right when a figure is as wide as its preset says
+and nothing is left of it outside the context (`tests/figures/test_style.py`). Cost: none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +17,9 @@ import matplotlib as mpl
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
-SINGLE_COLUMN = 3.3  # inches, as in two-column journals
-DOUBLE_COLUMN = 6.9
 SURFACE_COLORS = "viridis"  # lightness rises evenly: readable in grey and for the colour-blind
 
 _RC: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -41,6 +35,24 @@ _RC: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "landscape",
 }
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes for one kind of paper: widths in inches of a small and of a full figure, text in points."""
+
+    narrow: float
+    wide: float
+    text: float
+    small: float
+
+
+# Two columns: the columns of journals, 8 pt beside text of 9 or 10 pt. One column: 5.5 inches are the text width of
+# NeurIPS and ICLR; 9 pt, one step below their text of 10 pt, so that labels stand beside it as equals and a caption
+# still leads. There a small figure keeps 3.3 inches, 60 % of the line: with larger text a smaller one has no room.
+PRESETS = {"two-column": Preset(3.3, 6.9, 8, 7), "one-column": Preset(3.3, 5.5, 9, 8)}
+TWO_COLUMN = "two-column"
+_ACTIVE: ContextVar[Preset] = ContextVar("preset", default=PRESETS[TWO_COLUMN])
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,32 @@ def readable_log_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def context() -> AbstractContextManager[None]:
-    """Return a context in which figures look like this; outside it nothing changes."""
-    return mpl.rc_context(_RC)
+def sizes() -> Preset:
+    """Return the sizes of the present context; outside any those of "two-column"."""
+    return _ACTIVE.get()
+
+
+@contextmanager
+def context(preset: str = TWO_COLUMN) -> Iterator[None]:
+    """Make figures look like this inside the block; outside it nothing changes.
+
+    Args:
+        preset: One of `PRESETS`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}; it sets widths and text size")
+    chosen = PRESETS[preset]
+    text: dict[Any, Any] = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), chosen.text)
+    small: dict[Any, Any] = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), chosen.small)
+    before = _ACTIVE.set(chosen)
+    try:
+        with mpl.rc_context({**_RC, **text, **small}):
+            yield
+    finally:
+        _ACTIVE.reset(before)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method, stacked
-from figures.style import DOUBLE_COLUMN, in_order, look
+from figures.style import in_order, look, sizes
 
 HISTORY = "training/history"
 PANELS = (
@@ -65,7 +65,7 @@ def figure_training(runs: Sequence[Run]) -> Figure | None:
             panels.append((found, name, label))
     if not panels:
         return None
-    figure = Figure(figsize=(DOUBLE_COLUMN, 2.3))
+    figure = Figure(figsize=(sizes().wide, 2.3))
     axes = figure.subplots(1, len(panels), squeeze=False)
     for ax, (curves, name, label) in zip(axes[0], panels, strict=True):
         positive = all(np.nanmin(values) > 0 for values in curves.values() if np.isfinite(values).any())

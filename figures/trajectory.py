@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from figures.cells import hatch_cells
+from figures.plane import Plane, stored_plane
 from figures.reading import Array, Run
-from figures.style import DOUBLE_COLUMN, Look, look
-from figures.surface import Plane, Scale, common_scale, draw_diverged, stored_plane
+from figures.scale import common_scale, label_bar, scale_label, within
+from figures.style import SURFACE_COLORS, Look, look, sizes
 
 PATH, PLANE = "surface/trajectory", "surface/trajectory_plane"
 # Read on viridis: light against the dark valley, dark against the light walls.
@@ -56,6 +57,25 @@ def paths(run: Run) -> list[Path]:
     return found
 
 
+def draw_plane(ax: Axes, plane: Plane) -> None:
+    """Draw the loss of the plane of a trajectory, with its colour bar beside it.
+
+    Args:
+        ax: Where.
+        plane: What.
+    """
+    scale = common_scale([plane.loss])
+    # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
+    loss = within(plane.loss, scale).T
+    filled: Any = ax.contourf(
+        plane.x, plane.y, loss, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend=scale.extend
+    )
+    hatch_cells(ax, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
+    # as high as the panel, whose height follows from equal axes
+    bar = ax.figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label=scale_label(scale))
+    label_bar(bar, scale)
+
+
 def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
     """Draw paths over a plane; a filled star is the last point of each.
 
@@ -80,8 +100,18 @@ def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
         ax.plot(x[-1], y[-1], marker="*", color=path.look.color, markersize=9, markeredgecolor="black", zorder=4)
     ax.set_xlabel(f"axis 1 ({100 * explained[0]:.0f} % of the variance)")
     ax.set_ylabel(f"axis 2 ({100 * explained[1]:.0f} %)")
-    if len(found) > 1:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=len(found))
+    entries = len(ax.get_legend_handles_labels()[1])  # the runs, and cells that diverged
+    if entries > 1:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=entries)
+
+
+def on_white(drawn: Look) -> str:
+    """Return the colour of a path off the plane, where white is not seen.
+
+    Args:
+        drawn: How it looks on the plane.
+    """
+    return "#666666" if drawn.color == "#FFFFFF" else drawn.color
 
 
 def draw_losses(ax: Axes, found: Sequence[Path]) -> None:
@@ -92,7 +122,7 @@ def draw_losses(ax: Axes, found: Sequence[Path]) -> None:
         found: The paths.
     """
     for path in found:
-        color = "#666666" if path.look.color == "#FFFFFF" else path.look.color
+        color = on_white(path.look)
         steps = np.arange(len(path.loss))
         ax.plot(steps, path.loss, color=color, marker=path.look.marker, markersize=2.5)
         ax.plot(steps, path.plane_loss, color=color, linestyle=":")
@@ -113,7 +143,7 @@ def draw_distances(ax: Axes, found: Sequence[Path]) -> None:
         found: The paths.
     """
     for path in found:
-        color = "#666666" if path.look.color == "#FFFFFF" else path.look.color
+        color = on_white(path.look)
         ax.plot(path.distance, color=color, marker=path.look.marker, markersize=2.5)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("distance to plane")
@@ -135,13 +165,12 @@ def figure_trajectory(runs: Sequence[Run]) -> Figure | None:
 
 
 def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
-    figure = Figure(figsize=(DOUBLE_COLUMN, 3.0))
+    figure = Figure(figsize=(sizes().wide, 3.0))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.45, 1))
     left = figure.add_subplot(grid[:, 0])
     plane = stored_plane(run, PLANE, "")
     if plane is not None:
-        _contours(figure, left, plane, common_scale([plane.loss]))
-        draw_diverged(left, plane)
+        draw_plane(left, plane)
     draw_paths(left, found, explained)
     left.set_aspect("equal", adjustable="box")
     above, below = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
@@ -150,18 +179,3 @@ def _figure(run: Run, found: Sequence[Path], explained: Array) -> Figure:
     above.sharex(below)
     above.tick_params(labelbottom=False)
     return figure
-
-
-def _contours(figure: Figure, ax: Axes, plane: Plane, scale: Scale) -> None:
-    # contourf wants rows along the vertical axis: loss[i, j] lies at x[i], y[j]
-    filled: Any = ax.contourf(
-        plane.x, plane.y, plane.loss.T, scale.levels, norm=scale.norm, cmap="viridis", extend="max"
-    )
-    # as high as the panel, whose height follows from equal axes
-    bar = figure.colorbar(filled, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)), label="loss")
-    if isinstance(scale.norm, LogNorm):
-        subs = (1, 2, 5) if scale.top < 100 * scale.bottom else (1,)
-        bar.locator = LogLocator(subs=subs)
-        bar.formatter = LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9))
-        bar.minorticks_off()
-        bar.update_ticks()

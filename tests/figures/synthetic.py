@@ -20,12 +20,12 @@ def variable(data: Any, *dims: str) -> Variable:
     return Variable(np.asarray(data, dtype=object if is_text else None), dims)
 
 
-def measurement(groups: dict[str, Measurement] | None = None, **variables: Any) -> Measurement:
-    """Scalars as such, others as (data, dimension, ...)."""
+def measurement(groups: dict[str, Measurement] | None = None, of: str = "", **variables: Any) -> Measurement:
+    """A measurement of type `of`; scalars as such, others as (data, dimension, ...)."""
     made = {
         name: variable(*value) if isinstance(value, tuple) else variable(value) for name, value in variables.items()
     }
-    return Measurement("", made, {}, groups or {})
+    return Measurement(of, made, {}, groups or {})
 
 
 def bowl(steepness: float, points: int = 9, lean: float = 0.0) -> dict[str, Any]:
@@ -33,6 +33,26 @@ def bowl(steepness: float, points: int = 9, lean: float = 0.0) -> dict[str, Any]
     x, y = np.linspace(-1, 1, points), np.linspace(-0.5, 0.5, points + 2)
     loss = 1e-3 + steepness * (x[:, None] ** 2 + 4 * y**2) + lean * (x[:, None] + 1)
     return {"x": (x, "x"), "y": (y, "y"), "loss": (loss, "x", "y")}
+
+
+def curve(
+    of: str, t: Any, loss: Any, error: Any = 0.1, metrics: dict[str, Any] | None = None, **others: Any
+) -> Measurement:
+    """A line or path; all errors are `error`, all points done, unless `others` says otherwise."""
+    t, loss = np.asarray(t, dtype=float), np.asarray(loss, dtype=float)
+    content: dict[str, Any] = {
+        "t": (t, "t"),
+        "loss": (loss, "t"),
+        "standard_error": (np.full(len(t), error), "t"),
+        "diverged": (~np.isfinite(loss), "t"),
+        "done": (np.ones(len(t), dtype=bool), "t"),
+    }
+    if metrics:
+        values = np.array(list(metrics.values()), dtype=float)
+        content["metric_names"] = (list(metrics), "metric")
+        content["metrics"] = (values, "metric", "t")
+        content["metric_errors"] = (np.full(values.shape, error), "metric", "t")
+    return measurement(of=of, **{**content, **others})
 
 
 def noise(scale: float) -> Measurement:

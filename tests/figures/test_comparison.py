@@ -35,7 +35,7 @@ def test_panels_have_their_titles_and_one_scale(files: dict[str, Path], tmp_path
 
 
 def test_mistakes_are_one_line(files: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs at least one file"):
+    with pytest.raises(ValueError, match="a comparison needs at least one file, got none"):
         compare_surfaces({})
     with pytest.raises(ValueError, match="holds no surface 'fine' with a finite cell, but surface/plane"):
         compare_surfaces(files, name="fine")

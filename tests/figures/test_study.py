@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.store import SchemaError
+from analysis.store import Measurement, SchemaError, write
 from figures import FIGURES, draw_run, draw_study, load_runs
 from figures.style import METHODS
-from tests.figures.synthetic import write_run
+from tests.figures.synthetic import bowl, measurement, write_run
 
 
 def names(written: list[Path]) -> set[str]:
@@ -23,7 +26,9 @@ def names(written: list[Path]) -> set[str]:
 def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     written = draw_study(sorted(study.glob("*-*.h5")), tmp_path / "new" / "figures", study_path=study / "study.h5")
-    drawn = (*(FIGURES.keys() - {"trajectory"}), "verdicts")  # a study keeps no weights on the way
+    # what a study does not measure; the tests of each draw it
+    alone = {"trajectory", "lines", "paths", "convexity", "gradient"}
+    drawn = (*(FIGURES.keys() - alone), "verdicts")
     assert names(written) == {f"{name}.{form}" for name in drawn for form in ("png", "pdf")}
     assert {path.name for path in (tmp_path / "new" / "figures").iterdir()} == names(written)  # nothing half written
     for path in written:
@@ -51,6 +56,33 @@ def test_a_missing_measurement_leaves_out_its_figure_alone(tmp_path: Path, name:
     path = write_run(tmp_path / "run.h5", "gcsam", 0, without=MEASUREMENTS[name])
     written = draw_run(path, tmp_path / "figures", formats=("png",))
     assert names(written) == {f"{other}.png" for other in MEASUREMENTS if other != name}  # of one run no accuracy
+
+
+def surface(steepness: float) -> Measurement:
+    return measurement(of="Surface", **bowl(steepness))
+
+
+def test_a_run_shows_its_surfaces_of_all_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a surface of another name than "plane" is left out, or one is drawn twice or as another."""
+    path = tmp_path / "run.h5"
+    for name, steepness in (("plane", 1.0), ("fine", 2.0), ("trajectory_plane", 3.0), ("wide", 4.0)):
+        write(path, "surface", name, surface(steepness))
+    write(path, "surface", "empty", measurement(**bowl(np.nan), of="Surface"))
+    drawn: dict[str, Any] = {}
+
+    def keep(figure: Figure, target: Path, **_: object) -> None:
+        drawn[Path(target).stem.removeprefix(".").removesuffix(".partial")] = figure
+        Path(target).touch()
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
+    written = draw_run(path, tmp_path / "figures", formats=("png",))
+    expected = ("surfaces", "surfaces_3d", "surface_fine", "surface_fine_3d", "surface_wide", "surface_wide_3d")
+    assert [path.name for path in written] == [f"{name}.png" for name in expected]
+    assert [drawn[name].axes[0].get_title() for name in ("surface_fine", "surface_wide_3d")] == ["fine", "wide"]
+    tops = {name: figure.axes[0].collections[0].get_clim()[1] for name, figure in drawn.items() if "3d" not in name}
+    assert tops["surface_wide"] == pytest.approx(2 * tops["surface_fine"], rel=1e-3)  # up to the floor of `bowl`
+    study = draw_study([path], tmp_path / "study", formats=("png",))
+    assert [path.name for path in study] == ["surfaces.png", "surfaces_3d.png"]
 
 
 def test_the_same_files_give_the_same_bytes(study: Path, tmp_path: Path) -> None:

@@ -7,23 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.store import write
 from figures import Run, load_runs
-from figures.surface import (
-    CLIP_QUANTILE,
-    Plane,
-    Scale,
-    common_scale,
-    draw_contours,
-    draw_surface,
-    figure_contours,
-    figure_surfaces,
-    planes,
-    stored_plane,
-)
+from figures.plane import Plane, planes, stored_plane
+from figures.scale import Scale, common_scale
+from figures.surface import draw_contours, draw_surface, figure_contours, figure_surfaces
 from tests.figures.synthetic import bowl, measurement, write_run
 
 
@@ -58,9 +49,9 @@ def test_diverged_cells_are_hatched_and_cells_not_computed_are_not(tmp_path: Pat
     (hatched,) = [found for found in ax.collections if found.get_hatch()]
     corners = np.concatenate([path.vertices for path in hatched.get_paths()])
     assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0.0, 2.5], [0.5, 3.5]]  # around x = 0, y = 3
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["diverged"]
+    figure = figure_contours([Run(tmp_path / "run.h5")])
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["diverged"]
 
 
 def test_one_is_labelled_as_ten_to_the_zero() -> None:
@@ -83,28 +74,6 @@ def test_height_is_the_loss_over_its_own_point_cut_at_the_top(monkeypatch: pytes
         [[0.0, 0.5, 1.0], [2.0, 3.0, 3.0]],
     ]
     assert ax.get_zlim() == (0.0, 3.0)
-
-
-def test_one_scale_shows_all_losses_and_is_cut_at_a_quantile() -> None:
-    flat, steep = np.full((10, 10), 2.0), np.linspace(1.0, 1000.0, 100).reshape(10, 10)
-    scale = common_scale([flat, steep])
-    assert scale.bottom == 1.0
-    assert scale.top == pytest.approx(np.quantile(np.concatenate([flat.ravel(), steep.ravel()]), CLIP_QUANTILE))
-    assert isinstance(scale.norm, LogNorm)
-    assert scale.is_clipped
-    assert scale.levels[[0, -1]] == pytest.approx([scale.bottom, scale.top])
-
-
-@pytest.mark.parametrize("low", [0.0, -3.0, 5.0])
-def test_a_scale_is_linear_where_a_logarithm_says_nothing(low: float) -> None:
-    scale = common_scale([np.linspace(low, low + 8.0, 50).reshape(5, 10)])
-    assert not isinstance(scale.norm, LogNorm)
-
-
-def test_a_constant_surface_has_a_scale() -> None:
-    scale = common_scale([np.full((3, 3), 2.0)])
-    assert scale.top > scale.bottom == 2.0
-    assert np.all(np.diff(scale.levels) > 0)
 
 
 def test_all_panels_share_the_scale(runs: list[Run]) -> None:

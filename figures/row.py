@@ -1,0 +1,70 @@
+"""A row of square panels, one plane in each, with one colour bar: surfaces, maps of curvature, gradients.
+
+Right when all panels have the axes of their plane and the bar is that of their scale (`tests/figures/test_surface.py`,
+`test_convexity.py`). Cost: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.reading import Array
+from figures.scale import Scale, label_bar
+from figures.style import sizes
+
+
+def row_of_planes(draws: Sequence[Callable[[Axes], Any]], scale: Scale, label: str) -> Figure:
+    """Return panels side by side with the colour bar of the last one.
+
+    Args:
+        draws: Draw a panel and return its artist; at least one.
+        scale: Of all panels.
+        label: Of the colour bar.
+    """
+    width = sizes().wide if len(draws) > 1 else sizes().narrow
+    height = 0.55 + (width - 1.1) / max(len(draws), 1.3)  # panels are square
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(1, len(draws), squeeze=False, sharey=True)
+    for ax, draw in zip(axes[0], draws, strict=True):
+        filled = draw(ax)
+    axes[0, 0].set_ylabel("direction 2")
+    bar = figure.colorbar(filled, ax=list(axes[0]), label=label, extend=scale.extend, aspect=14, pad=0.01)
+    label_bar(bar, scale)
+    # below the panels: inside, it would cover cells
+    entries = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if entries:
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries))
+    lines = max(ax.get_title().count("\n") for ax in axes[0]) + 1.5 * bool(entries)  # the legend has room around it
+    figure.set_figheight(height + lines * 1.4 * sizes().text / 72)
+    return figure
+
+
+def dress_plane(ax: Axes, x: Array, y: Array, title: str, color: str = "white") -> None:
+    """Mark the trained weights of a plane and name its axes; both have one unit of length.
+
+    Args:
+        ax: Where the plane is drawn.
+        x: Its points along the first direction.
+        y: Along the second.
+        title: Of the panel.
+        color: Of the mark.
+    """
+    ax.plot(0, 0, marker="+", color=color, markersize=6, markeredgewidth=1.0, zorder=5)
+    ax.set_aspect("equal")
+    ax.set_xticks(ends(x))
+    ax.set_yticks(ends(y))
+    ax.set_title(title)
+    ax.set_xlabel("direction 1")
+
+
+def ends(axis: Array) -> list[float]:
+    """Return both ends of an axis and 0, in order.
+
+    Args:
+        axis: Its points.
+    """
+    return sorted({float(axis[0]), 0.0, float(axis[-1])})

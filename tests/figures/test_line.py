@@ -1,0 +1,89 @@
+"""Lines: a panel for each quantity, a column for each line or method, one scale where they are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from analysis.store import write
+from figures import Run, draw_run
+from figures.curves import Curve
+from figures.line import SPLITS, draw_line, figure_lines
+from tests.figures.synthetic import curve, measurement
+
+T = np.linspace(-1, 1, 5)
+
+
+def run_with(path: Path, method: str, steepness: float, *names: str) -> Run:
+    write(path, "training", "summary", measurement(method=method, seed=0))
+    for name in names:
+        metrics = {"accuracy": 1 - T**2 / 2, "test/loss": 2 + steepness * T**2}
+        write(path, "surface", name, curve("Line", T, 1 + steepness * T**2, 0.25, metrics))
+    return Run(path)
+
+
+def drawn(ax: Axes) -> dict[str, list[float]]:
+    return {str(line.get_label()): line.get_ydata().tolist() for line in ax.lines if len(line.get_xdata()) == len(T)}
+
+
+def test_losses_share_the_upper_panel_and_metrics_stand_below(tmp_path: Path) -> None:
+    figure = figure_lines([run_with(tmp_path / "run.h5", "sgd", 4.0, "line")])
+    assert figure is not None
+    loss, accuracy = figure.axes
+    assert drawn(loss) == {"measured data": (1 + 4 * T**2).tolist(), "test": (2 + 4 * T**2).tolist()}
+    assert drawn(accuracy) == {"measured data": (1 - T**2 / 2).tolist()}
+    styles = {(line.get_color(), line.get_linestyle()) for line in loss.lines if len(line.get_xdata()) == len(T)}
+    assert styles == {(SPLITS[0].color, "-"), (SPLITS[1].color, "--")}
+    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "accuracy"]
+    assert loss.get_shared_x_axes().joined(loss, accuracy)
+    assert (loss.get_xlabel(), accuracy.get_xlabel()) == ("", "multiple of the direction")
+    assert loss.get_title() == "line"
+    (legend,) = figure.subfigs[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["measured data", "test", "± 2 standard errors"]
+
+
+def test_methods_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
+    """Fails if each panel decides for itself: one of them alone would be linear."""
+    runs = [run_with(tmp_path / f"{m}.h5", m, s, "line") for m, s in (("gcsam", 2.0), ("sgd", 30.0))]
+    runs.append(run_with(tmp_path / "again.h5", "sgd", 5.0, "line"))
+    figure = figure_lines(runs)
+    assert figure is not None
+    sgd, gcsam = figure.axes[:2]
+    assert [sgd.get_title(), gcsam.get_title()] == ["SGD", "GCSAM"]
+    assert drawn(sgd)["measured data"][0] == 31.0  # of the first seed
+    assert sgd.get_yscale() == gcsam.get_yscale() == "log"
+    assert sgd.get_ylim() == gcsam.get_ylim()
+
+
+def test_lines_of_one_run_have_scales_of_their_own_and_three_to_a_row(tmp_path: Path) -> None:
+    run = run_with(tmp_path / "run.h5", "sgd", 4.0, "a", "b", "c", "d")
+    write(run.path, "surface", "a", curve("Line", T, 100 + T))
+    figure = figure_lines([Run(run.path)])
+    assert figure is not None
+    assert len(figure.subfigs) == 2
+    titled = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
+    assert list(titled) == ["a", "b", "c", "d"]
+    assert titled["a"].get_ylim()[0] > 90 > titled["b"].get_ylim()[1]
+    assert titled["a"].get_xlabel() == "multiple of the direction"  # there is no panel below it
+    assert [ax.axison for ax in figure.subfigs[0].axes] == [True, True, True, False, True, True]
+
+
+def test_the_trained_weights_are_marked(ax: Axes) -> None:
+    draw_line(ax, [Curve(SPLITS[0], T, T**2, np.full(5, np.nan), np.zeros(5, dtype=bool))])
+    assert ax.lines[0].get_xdata() == [0, 0]
+    assert ax.get_yscale() == "linear"
+
+
+def test_a_run_with_a_line_gets_its_figure_and_another_gets_none(tmp_path: Path) -> None:
+    run = run_with(tmp_path / "run.h5", "sgd", 4.0, "line")
+    assert "lines.png" in [path.name for path in draw_run(run.path, tmp_path / "drawn", formats=("png",))]
+    assert figure_lines([run_with(tmp_path / "none.h5", "sgd", 4.0)]) is None
+
+
+@pytest.mark.parametrize("types", [("Line",), ("Line", "Surface"), ("Block",)])
+def test_measurements_are_found_by_type(tmp_path: Path, types: tuple[str, ...]) -> None:
+    run = run_with(tmp_path / "run.h5", "sgd", 4.0, "line")
+    assert run.of_type(*types) == (["surface/line"] if "Line" in types else [])
