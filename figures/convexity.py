@@ -46,6 +46,7 @@ class Map:
     ratio: Array
     unsure: Array | None
     diverged: Array | None
+    whole: tuple[Array, Array] | None = None
 
 
 def stored_map(run: Run, key: str, title: str) -> Map | None:
@@ -63,7 +64,7 @@ def stored_map(run: Run, key: str, title: str) -> Map | None:
     unsure = None if smallest is None or residuals is None else residuals[1] >= abs(smallest)
     shown = np.where(np.isfinite(ratio), ratio, np.nan)
     title = "\n".join(filter(None, (title, grid.note)))
-    return Map(title, grid.x, grid.y, grid.of(shown), grid.of(unsure), grid.of(run.array(key, "diverged")))
+    return Map(title, grid.x, grid.y, grid.of(shown), grid.of(unsure), grid.of(run.array(key, "diverged")), grid.whole)
 
 
 def ratio_scale(found: Sequence[Map]) -> Scale:
@@ -94,7 +95,7 @@ def draw_convexity(ax: Axes, found: Map, scale: Scale) -> Any:
     filled = ax.pcolormesh(edges(found.x), edges(found.y), found.ratio.T, norm=scale.norm, cmap=COLORS, rasterized=True)
     hatch_cells(ax, found.x, found.y, found.diverged, hatch="////", label="diverged")
     hatch_cells(ax, found.x, found.y, found.unsure, hatch="....", label=UNSURE, color=MARK)
-    dress_plane(ax, found.x, found.y, found.title)
+    dress_plane(ax, *(found.whole or (found.x, found.y)), found.title)
     return filled
 
 

@@ -47,6 +47,7 @@ class Field:
     share: Array
     diverged: Array | None
     surface: Plane | None
+    whole: tuple[Array, Array] | None = None
 
 
 def stored_field(run: Run, key: str, title: str) -> Field | None:
@@ -62,7 +63,9 @@ def stored_field(run: Run, key: str, title: str) -> Field | None:
         return None
     title = "\n".join(filter(None, (title, grid.note)))
     diverged = grid.of(run.array(key, "diverged"))
-    return Field(title, grid.x, grid.y, grid.of(slope), grid.of(share), diverged, _surface_beneath(run, key))
+    return Field(
+        title, grid.x, grid.y, grid.of(slope), grid.of(share), diverged, _surface_beneath(run, key), grid.whole
+    )
 
 
 def draw_gradient(ax: Axes, field: Field, scale: Scale) -> Any:
@@ -103,10 +106,7 @@ def draw_gradient(ax: Axes, field: Field, scale: Scale) -> Any:
         zorder=3,
     )
     hatch_cells(ax, field.x, field.y, field.diverged, hatch="////", label="diverged")
-    dress_plane(ax, field.x, field.y, field.title, color="black")
-    for limit, axis in ((ax.set_xlim, field.x), (ax.set_ylim, field.y)):
-        room = ROOM * (axis[-1] - axis[0])
-        limit(axis[0] - room, axis[-1] + room)
+    dress_plane(ax, *(field.whole or (field.x, field.y)), field.title, color="black", room=ROOM)
     return arrows
 
 

@@ -21,23 +21,28 @@ PLANE = "surface/plane"
 
 @dataclass(frozen=True)
 class Plane:
-    """A surface as it is drawn: loss[i, j] at x[i], y[j]; NaN is a hole, and diverged says which were computed."""
+    """A surface as it is drawn: loss[i, j] at x[i], y[j]; NaN is a hole, and diverged says which were computed.
+
+    `whole` holds the axes of the finished surface where not all of it is there.
+    """
 
     title: str
     x: Array
     y: Array
     loss: Array
     diverged: Array | None = None
+    whole: tuple[Array, Array] | None = None
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The part of a stored grid that is drawn: rows and columns of it, and what a title adds where some are missing."""
+    """The part of a stored grid that is drawn: its points, rows and columns; the axes of all; what the title adds."""
 
     x: Array
     y: Array
     rows: Array
     columns: Array
+    whole: tuple[Array, Array]
     note: str
 
     @overload
@@ -72,8 +77,8 @@ def stored_grid(run: Run, key: str) -> Grid | None:
     if min(len(rows), len(columns)) < 2:  # contours need two
         rows, columns = whole
     is_whole = (len(rows), len(columns)) == (len(x), len(y))
-    note = "" if is_whole else f"{len(rows)} x {len(columns)} of {len(x)} x {len(y)} points"
-    return Grid(x[rows], y[columns], rows, columns, note)
+    note = "" if is_whole else f"{len(rows)} x {len(columns)} of {len(x)} x {len(y)}"
+    return Grid(x[rows], y[columns], rows, columns, (x, y), note)
 
 
 def stored_plane(run: Run, key: str, title: str) -> Plane | None:
@@ -93,7 +98,7 @@ def stored_plane(run: Run, key: str, title: str) -> Plane | None:
     if diverged is not None and done is not None:
         diverged = diverged & done
     shown = grid.of(np.where(np.isfinite(loss), loss, np.nan))
-    return Plane("\n".join(filter(None, (title, grid.note))), grid.x, grid.y, shown, grid.of(diverged))
+    return Plane("\n".join(filter(None, (title, grid.note))), grid.x, grid.y, shown, grid.of(diverged), grid.whole)
 
 
 def planes(runs: Sequence[Run]) -> list[Plane]:

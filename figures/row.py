@@ -43,20 +43,22 @@ def row_of_planes(draws: Sequence[Callable[[Axes], Any]], scale: Scale, label: s
     return figure
 
 
-def dress_plane(ax: Axes, x: Array, y: Array, title: str, color: str = "white") -> None:
+def dress_plane(ax: Axes, x: Array, y: Array, title: str, *, color: str = "white", room: float = 0.0) -> None:
     """Mark the trained weights of a plane and name its axes; both have one unit of length.
 
     Args:
         ax: Where the plane is drawn.
-        x: Its points along the first direction.
+        x: All its points along the first direction, drawn or not.
         y: Along the second.
         title: Of the panel.
         color: Of the mark.
+        room: Around the points, as a share of the axis.
     """
     ax.plot(0, 0, marker="+", color=color, markersize=6, markeredgewidth=1.0, zorder=5)
     ax.set_aspect("equal")
-    ax.set_xticks(ends(x))
-    ax.set_yticks(ends(y))
+    for place, limit, axis in ((ax.set_xticks, ax.set_xlim, x), (ax.set_yticks, ax.set_ylim, y)):
+        place(ends(axis))
+        limit(axis[0] - room * (axis[-1] - axis[0]), axis[-1] + room * (axis[-1] - axis[0]))
     ax.set_title(title)
     ax.set_xlabel("direction 1")
 

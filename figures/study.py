@@ -46,7 +46,11 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.
-_METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+}
 
 
 def draw_study(

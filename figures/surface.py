@@ -42,7 +42,7 @@ def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
     filled = ax.contourf(plane.x, plane.y, loss, scale.levels, norm=scale.norm, cmap=SURFACE_COLORS, extend=extend)
     ax.contour(plane.x, plane.y, loss, scale.levels[::3], colors="white", linewidths=0.3, linestyles="-", alpha=0.6)
     hatch_cells(ax, plane.x, plane.y, plane.diverged, hatch="////", label="diverged")
-    dress_plane(ax, plane.x, plane.y, plane.title)
+    dress_plane(ax, *(plane.whole or (plane.x, plane.y)), plane.title)
     return filled
 
 
@@ -65,8 +65,11 @@ def draw_surface(ax: Any, plane: Plane, scale: Scale) -> None:
     ax.set_title(plane.title, y=0.96)
     ax.view_init(elev=30, azim=-58)
     _label_heights(ax, low, high, is_log)
-    for axis, values in ((ax.xaxis, plane.x), (ax.yaxis, plane.y)):
+    whole = plane.whole or (plane.x, plane.y)
+    for axis, limit, values in zip((ax.xaxis, ax.yaxis), (ax.set_xlim, ax.set_ylim), whole, strict=True):
         axis.set_ticks(ends(values))
+        room = 0.02 * (values[-1] - values[0])  # the labels of two axes meet in a corner
+        limit(values[0] - room, values[-1] + room)
     ax.tick_params(pad=-3, labelsize=sizes().small)
     ax.tick_params(axis="z", pad=1)
     labelpad = 3 * sizes().text - 32  # larger tick labels push the names of the axes outwards

@@ -1,11 +1,12 @@
 """`landscape figures`, `export`, `verify` and `inspect`: what is made from finished work.
 
-Right when figures, exports and verdicts are those of the files given (`tests/landscape/test_stages_alone.py`,
-`test_export.py`).
+Right when figures, exports and verdicts are those of the files given, in the sizes and formats asked for
+(`tests/landscape/test_stages_alone.py`, `test_figures_command.py`, `test_export.py`).
 """
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -15,29 +16,72 @@ Folder = Annotated[
     Optional[Path],  # noqa: UP045  # typer 0.12 does not read `Path | None`
     typer.Option("--output", help="Folder for the figures; default: figures/ beside the runs.", show_default=False),
 ]
+Formats = Annotated[str, typer.Option("--formats", help="Any of png, pdf and svg, separated by commas.")]
+Film = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--animate",
+        metavar="FILE",
+        help="Also draw the trajectory of a run as a film, to FILE.gif, or to FILE.mp4 where ffmpeg is.",
+        show_default=False,
+    ),
+]
+KNOWN_FORMATS = ("png", "pdf", "svg")
+
+
+class Style(str, enum.Enum):
+    """The kind of paper that figures are for, as `figures.style.PRESETS` names them."""
+
+    TWO_COLUMN = "two-column"
+    ONE_COLUMN = "one-column"
+
+
+StyleOption = Annotated[
+    Style,
+    typer.Option("--style", help="two-column: 3.3 and 6.9 inches, 8 pt. one-column: 5.5 inches, 9 pt, as at NeurIPS."),
+]
 
 
 def figures(
     path: Annotated[Path, typer.Argument(help="A study's folder, a run's folder, or a result file.")],
     output: Folder = None,
+    style: StyleOption = Style.TWO_COLUMN,
+    formats: Formats = "png,pdf",
+    animate: Film = None,
 ) -> None:
-    """Draw all that result files hold, as PNG and PDF.
+    """Draw all that result files hold.
 
-    Example:  [bold]landscape figures runs/digits[/bold]
+    A study:  [bold]landscape figures runs/digits[/bold]
+
+    A run, for a paper of one column:  landscape figures runs/resnet20 --style one-column --formats pdf,svg
+
+    With its trajectory as a film:  landscape figures runs/resnet20 --animate resnet20.gif
     """
-    from figures import draw_run, draw_study
+    from figures import animate_trajectory, draw_run, draw_study
     from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, find_runs
     from landscape.tables import show
 
+    forms, preset = _formats(formats), style.value
+    film = []
     if path.is_file() or (path / RUN_FILE).is_file():
         file = path if path.is_file() else path / RUN_FILE
-        written = draw_run(file, output or file.parent / FIGURES)
+        if animate is not None:  # first: a name that no film can have is said before anything is drawn
+            film = [animate_trajectory(file, animate, preset=preset)]
+        written = draw_run(file, output or file.parent / FIGURES, formats=forms, preset=preset)
+    elif animate is not None:
+        raise ValueError(f"--animate draws the trajectory of one run, {path} is none; give a run's folder or its file")
     else:
         study = path / STUDY_FILE
-        written = draw_study(find_runs(path), output or path / FIGURES, study_path=study if study.is_file() else None)
+        written = draw_study(
+            find_runs(path),
+            output or path / FIGURES,
+            study_path=study if study.is_file() else None,
+            formats=forms,
+            preset=preset,
+        )
     if not written:
         raise ValueError(f"{path} holds nothing to draw yet; measure first, and see landscape inspect")
-    show(*(str(file) for file in written))
+    show(*(str(file) for file in [*written, *film]))
 
 
 def export(
@@ -90,3 +134,11 @@ def inspect(path: Annotated[Path, typer.Argument(help="A result file.")]) -> Non
     from landscape.inspect_file import file_tree
 
     Console().print(file_tree(path))
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    """Return the formats in a list with commas, each once, or say in one line what is allowed."""
+    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    if not set(found) <= set(KNOWN_FORMATS):
+        raise ValueError(f"--formats must be any of {', '.join(KNOWN_FORMATS)}, separated by commas, got {text!r}")
+    return found

@@ -125,7 +125,7 @@ def test_a_half_finished_map_says_so_and_one_without_a_number_gives_none(files: 
     write(files["deep"], "surface", "curvature", map_of(np.where(done, RATIO, np.nan), done=(done, "x", "y")))
     found = stored_map(Run(files["deep"]), "surface/curvature", "a")
     assert found is not None
-    assert (found.title, found.ratio.tolist()) == ("a\n2 x 4 of 3 x 4 points", RATIO[[0, 2]].tolist())
+    assert (found.title, found.ratio.tolist()) == ("a\n2 x 4 of 3 x 4", RATIO[[0, 2]].tolist())
     write(files["deep"], "surface", "curvature", map_of(np.full((3, 4), np.nan)))
     assert figure_convexity([Run(files["deep"])]) is None
 

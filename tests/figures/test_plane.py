@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.store import write
 from figures import Run
 from figures.plane import Plane, stored_plane
+from figures.scale import common_scale
+from figures.surface import draw_contours, draw_surface
 from tests.figures.synthetic import measurement
 
 KEY = "surface/plane"
@@ -33,9 +37,22 @@ def test_a_half_finished_surface_shows_its_coarse_grid(tmp_path: Path) -> None:
     assert plane.x.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
     assert plane.y.tolist() == [0.0, 20.0, 40.0]
     assert plane.loss.tolist() == LOSS[::2, ::2].tolist()
-    assert plane.title == "title\n5 x 3 of 9 x 5 points"
+    assert plane.title == "title\n5 x 3 of 9 x 5"
     assert plane.diverged is not None
     assert plane.diverged.shape == (5, 3)
+
+
+def test_the_picture_of_a_part_has_the_axes_of_the_whole(tmp_path: Path, ax: Axes) -> None:
+    """Fails if a surface fills its panel before it is finished: beside a whole one it would seem to be as large."""
+    done = np.zeros((9, 5), dtype=bool)
+    done[:4] = True
+    plane = stored(tmp_path, np.where(done, LOSS, np.nan), done=done)
+    assert plane is not None
+    draw_contours(ax, plane, common_scale([plane.loss]))
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0.0, 8.0), (0.0, 40.0))
+    solid: Any = Figure().add_subplot(projection="3d")
+    draw_surface(solid, plane, common_scale([plane.loss]))
+    assert (*solid.get_xlim(), *solid.get_ylim()) == pytest.approx((-0.16, 8.16, -0.8, 40.8))  # with 2 % of room
 
 
 def test_a_surface_too_young_for_a_grid_shows_what_there_is(tmp_path: Path) -> None:
