@@ -46,23 +46,18 @@ def stored_barrier(run: Run, key: str) -> Barrier | None:
         run: The result file.
         key: "surface/name".
     """
-    t, loss, value, at = (run.array(key, name) for name in ("t", "loss", "barrier", "barrier_at"))
-    if (
-        t is None
-        or loss is None
-        or value is None
-        or at is None
-        or not np.isfinite([value, at, loss[0], loss[-1]]).all()
-    ):
+    names = ("barrier", "barrier_error", "barrier_at", "start_loss", "end_loss")
+    numbers = [run.array(key, name) for name in names]
+    if any(number is None for number in numbers):
         return None
-    errors = run.array(key, "excess_error")
-    error = float("nan") if errors is None else float(errors[np.argmin(abs(t - at))])
-    drawn = KINDS[run.measurements[key].type][0]
-    return Barrier(drawn, float(value), error, float(at), (float(loss[0]), float(loss[-1])))
+    value, error, at, start, end = (float(number) for number in numbers if number is not None)
+    if not np.isfinite([value, at, start, end]).all():
+        return None
+    return Barrier(KINDS[run.measurements[key].type][0], value, error, at, (start, end))
 
 
 def draw_path(ax: Axes, curves: Sequence[Curve], barriers: Sequence[Barrier] = (), *, log: bool | None = None) -> None:
-    """Draw one quantity from the start of a path at 0 to its end at 1, with the barriers of the loss.
+    """Draw one quantity from the start of a path at 0 to its end at 1, or beyond, with the barriers of the loss.
 
     Args:
         ax: Where.
@@ -90,7 +85,10 @@ def draw_path(ax: Axes, curves: Sequence[Curve], barriers: Sequence[Barrier] = (
             color=color,
             fontsize=sizes().small,
         )
-    ax.set_xlim(0, 1)
+    places = np.concatenate([[0.0, 1.0], *(curve.t for curve in curves)])
+    ax.set_xlim(places.min(), places.max())
+    for end in (0, 1):
+        ax.axvline(end, color="0.8", linewidth=0.6, zorder=0)  # at the edge of the panel, or within
 
 
 def figure_paths(runs: Sequence[Run]) -> Figure | None:
@@ -126,15 +124,17 @@ def _same_ends(run: Run) -> list[list[str]]:
     """Return the keys of paths in groups, at most one of each kind in a group, the straight ones first."""
     groups: list[list[str]] = []
     for key in (key for kind in KINDS for key in run.of_type(kind)):
-        loss = run.array(key, "loss")
-        if loss is None:
-            continue
+        ends = _ends(run, key)
         for group in groups:
-            other = run.array(group[0], "loss")
-            is_same = other is not None and np.allclose(loss[[0, -1]], other[[0, -1]], rtol=SAME_END, atol=0)
+            is_same = np.allclose(ends, _ends(run, group[0]), rtol=SAME_END, atol=0)
             if is_same and all(run.measurements[key].type != run.measurements[beside].type for beside in group):
                 group.append(key)
                 break
         else:
             groups.append([key])
     return groups
+
+
+def _ends(run: Run, key: str) -> list[float]:
+    found = (run.array(key, name) for name in ("start_loss", "end_loss"))
+    return [np.nan if loss is None else float(loss) for loss in found]  # NaN is like nothing

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.store import Measurement, write
+from analysis.store import Measurement, Variable, write
 from figures import Run, draw_run
 from figures.path import KINDS, figure_paths, stored_barrier
 from tests.figures.synthetic import curve
@@ -22,6 +22,7 @@ def path_of(of: str, loss: Any, at: int = 2, **others: Any) -> Measurement:
     excess = loss - (loss[0] + (loss[-1] - loss[0]) * T)
     errors = np.array([0.0, 0.1, 0.2, 0.3, 0.0])
     found = {"excess": (excess, "t"), "excess_error": (errors, "t"), "barrier": excess[at], "barrier_at": T[at]}
+    found |= {"barrier_error": errors[at], "start_loss": loss[0], "end_loss": loss[-1]}
     return curve(of, T, loss, 0.05, {"accuracy": np.full(5, 0.5)}, **{**found, **others})
 
 
@@ -69,9 +70,7 @@ def test_the_barrier_stands_on_the_chord(run: Run) -> None:
 
 
 def test_a_barrier_without_an_error_and_one_not_known_yet(tmp_path: Path) -> None:
-    bare = path_of("LinearPath", STRAIGHT)
-    variables = {name: value for name, value in bare.variables.items() if name != "excess_error"}
-    write(tmp_path / "run.h5", "surface", "bare", Measurement("LinearPath", variables))
+    write(tmp_path / "run.h5", "surface", "bare", path_of("LinearPath", STRAIGHT, barrier_error=np.nan))
     write(tmp_path / "run.h5", "surface", "open", path_of("BezierPath", [3.0, 4.0, 6.0, 5.0, np.nan], barrier=np.nan))
     run = Run(tmp_path / "run.h5")
     found = stored_barrier(run, "surface/bare")
@@ -82,6 +81,21 @@ def test_a_barrier_without_an_error_and_one_not_known_yet(tmp_path: Path) -> Non
     figure = figure_paths([run])
     assert figure is not None
     assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["barrier 4.5"]
+
+
+def test_a_path_that_goes_beyond_its_ends_keeps_their_chord(tmp_path: Path) -> None:
+    """Fails if the first and the last point are taken for the ends, or what lies beyond is cut off."""
+    t = np.linspace(-0.5, 1.5, 5)
+    beyond = curve("LinearPath", t, [9.0, 1.0, 6.0, 2.0, 8.0], start_loss=1.0, end_loss=2.0, barrier=4.5)
+    others = {"barrier_at": np.array(0.5), "barrier_error": np.array(0.1)}
+    variables = {**beyond.variables, **{name: Variable(value) for name, value in others.items()}}
+    write(tmp_path / "run.h5", "surface", "way", Measurement("LinearPath", variables))
+    figure = figure_paths([Run(tmp_path / "run.h5")])
+    assert figure is not None
+    ax = figure.axes[0]
+    (chord,) = [line for line in ax.lines if line.get_label() == "chord"]
+    assert chord.get_xydata()[[0, 100]].tolist() == [[0.0, 1.0], [1.0, 2.0]]
+    assert ax.get_xlim() == (-0.5, 1.5)
 
 
 def test_a_run_with_paths_gets_its_figure_and_another_gets_none(run: Run, tmp_path: Path) -> None:
