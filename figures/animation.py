@@ -55,8 +55,7 @@ class Film:
         right.set_xlabel("checkpoint")
         right.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         self._count = right.set_title(self._text(self.num_frames - 1))
-        for ax in (left, right):  # as they are with everything drawn
-            ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
+        # set_data leaves the limits alone: they stay as they are with everything drawn
         self._grow = [(line, np.array(line.get_xydata())) for ax in (left, right) for line in _longer(ax.lines)]
         stars = [line for line in left.lines if line.get_marker() == "*"]
         self._stars = list(zip(stars, (path.coordinates for path in found), strict=True))

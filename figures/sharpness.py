@@ -17,6 +17,7 @@ PANELS = (
     ("sharpness/worst_adaptive", "worst case, adaptive"),
     ("sharpness/average_adaptive", "average case, adaptive"),
 )
+MIN_WIDTH = 1.7  # inches of a panel; the labels of a logarithmic axis take half an inch
 
 
 def draw_sharpness(ax: Axes, values: Mapping[str, Array], errors: Mapping[str, Array]) -> None:
@@ -53,9 +54,13 @@ def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
     panels = [(key, title) for key, title in PANELS if by_method(runs, key, "value")]
     if not panels:
         return None
-    figure = Figure(figsize=(sizes().wide, 2.3))
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for ax, (key, title) in zip(axes[0], panels, strict=True):
+    rows = -(-len(panels) // int(sizes().wide / MIN_WIDTH))
+    columns = -(-len(panels) // rows)
+    figure = Figure(figsize=(sizes().wide, 2.3 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.ravel()[len(panels) :]:
+        ax.remove()
+    for ax, (key, title) in zip(axes.ravel(), panels, strict=False):
         values, errors = (
             {method: np.array(arrays, dtype=float) for method, arrays in by_method(runs, key, name).items()}
             for name in ("value", "standard_error")
@@ -63,5 +68,6 @@ def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
         draw_sharpness(ax, values, errors)
         rho = {float(array) for arrays in by_method(runs, key, "rho").values() for array in arrays}
         ax.set_title(title.replace(", ", "\n") + ("\n" + rf"$\rho$ = {rho.pop():g}" if len(rho) == 1 else ""))
-    axes[0, 0].set_ylabel("rise of the loss")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("rise of the loss")
     return figure

@@ -88,6 +88,19 @@ def test_files_side_by_side_share_one_scale(files: dict[str, Path], tmp_path: Pa
     assert "lambda" in figure.axes[2].get_ylabel()
 
 
+def test_a_title_of_two_lines_and_a_legend_make_the_figure_higher_not_the_panels_smaller(
+    files: dict[str, Path],
+) -> None:
+    plain = compare_convexity(files)
+    done, residuals = np.ones((3, 4), dtype=bool), np.ones((2, 3, 4))
+    done[1] = False
+    unsure = (residuals, "end_of_spectrum", "x", "y")
+    write(files["deep"], "surface", "curvature", map_of(RATIO, done=(done, "x", "y"), residuals=unsure))
+    more = compare_convexity(files)
+    assert more.legends
+    assert more.get_figheight() == pytest.approx(plain.get_figheight() + 2.5 * 1.4 * 8 / 72)  # lines of 8 points
+
+
 def test_a_scale_is_cut_only_for_a_few_cells(files: dict[str, Path]) -> None:
     found = stored_map(Run(files["deep"]), "surface/curvature", "a")
     assert found is not None

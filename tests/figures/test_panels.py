@@ -12,7 +12,7 @@ from figures.accuracy import draw_accuracy, figure_accuracy
 from figures.noise import draw_noise, figure_noise
 from figures.sharpness import draw_sharpness, figure_sharpness
 from figures.spectrum import draw_eigenvalues, figure_eigenvalues
-from figures.style import METHODS
+from figures.style import METHODS, context
 from figures.training import draw_curves, figure_training
 
 
@@ -90,6 +90,15 @@ def test_sharpness_says_its_radius(runs: list[Run]) -> None:
     assert figure is not None
     assert [ax.get_title().split("\n")[-1] for ax in figure.axes] == [r"$\rho$ = 0.05"] * 4
     assert figure.axes[1].lines[0].get_ydata() == pytest.approx([0.1, 0.11])  # sgd, average case
+
+
+@pytest.mark.parametrize(("preset", "rows"), [("two-column", 1), ("one-column", 2)])
+def test_sharpness_breaks_into_rows_where_the_page_is_narrow(runs: list[Run], preset: str, rows: int) -> None:
+    with context(preset):
+        figure = figure_sharpness(runs)
+    assert figure is not None
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (rows, 4 / rows)
+    assert [ax.get_ylabel() != "" for ax in figure.axes] == [True, False, rows == 2, False]
 
 
 def test_accuracy_joins_what_is_paired_and_gives_the_t_interval(ax: Axes) -> None:

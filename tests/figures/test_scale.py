@@ -22,6 +22,7 @@ def labels(scale: Scale) -> list[str]:
     bar: Any = figure.colorbar(ScalarMappable(scale.norm), ax=figure.subplots(), extend=scale.extend)
     label_bar(bar, scale)
     figure.draw_without_rendering()
+    assert not len(bar.ax.yaxis.get_minorticklocs())
     low, high = sorted((scale.bottom, scale.top))
     ticks = zip(bar.ax.yaxis.get_ticklocs(), bar.ax.get_yticklabels(), strict=True)
     assert not bar.ax.yaxis.get_offset_text().get_text().startswith("+")  # a sum is overlooked

@@ -62,6 +62,22 @@ def test_one_is_labelled_as_ten_to_the_zero() -> None:
     assert [label.get_text() for label in ax.get_zticklabels()] == ["$10^{0}$", "$10^{1}$"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (np.linspace(0.2, 1.2, 9), ["0.25", "0.5", "0.75", "1"]),
+        (np.linspace(0.15, 2.0, 9), ["0.2", "0.5", "1"]),  # not a single decade
+        (np.linspace(2.30001, 2.30009, 9), [""]),  # too long for the room; the colour bar has them
+    ],
+)
+def test_heights_are_labelled_where_there_is_room(loss: np.ndarray, labels: list[str]) -> None:
+    ax = Figure().add_subplot(projection="3d")
+    draw_surface(ax, plane_of(loss.reshape(3, 3)), common_scale([loss]))
+    found = [label.get_text() for label in ax.get_zticklabels()]
+    assert (found if found[0] else [""]) == labels
+    assert len(found) >= 3
+
+
 def test_height_is_the_loss_over_its_own_point_cut_at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     ax = Figure().add_subplot(projection="3d")
     drawn: list[np.ndarray] = []

@@ -43,6 +43,9 @@ def test_points_of_each_run_lie_where_the_file_says(tmp_path: Path) -> None:
         figure = figure_trajectory([stored(tmp_path / "run.h5")])
     assert figure is not None
     left, above, below = figure.axes[:3]
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "other"]
     drawn = [line.get_xydata().tolist() for line in left.lines if len(line.get_xdata()) > 1]
     assert drawn == [POINTS[:3].tolist(), POINTS[3:].tolist()]
     ends = [line.get_xydata().tolist() for line in left.lines if line.get_marker() == "*"]
