@@ -182,6 +182,10 @@ def _effect(effect: float, low: float, high: float, unit: str) -> str:
 def _content(found: Measurement) -> tuple[str, str]:
     """Return the value and the evidence of a measurement, by what variables it has."""
     numbers = {name: variable.data for name, variable in found.variables.items()}
+    if "explained_variance" in numbers:
+        first, second = (f"{100 * share:.1f} %" for share in numbers["explained_variance"])
+        far = f"at most {numbers['distance'].max():.3g} outside the plane"
+        return f"{len(numbers['loss'])} points", f"{first} and {second} of the variance along its axes; {far}"
     if "done" in numbers:
         return _scan(numbers)
     if "residuals" in numbers:
@@ -194,10 +198,6 @@ def _content(found: Measurement) -> tuple[str, str]:
         error, residual = float(numbers["standard_error"]), float(numbers["residual"])
         evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
         return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
-    if "explained_variance" in numbers:
-        first, second = (f"{100 * share:.1f} %" for share in numbers["explained_variance"])
-        far = f"at most {numbers['distance'].max():.3g} outside the plane"
-        return f"{len(numbers['loss'])} points", f"{first} and {second} of the variance along its axes; {far}"
     if "raw" in found.groups:
         return _noise(found)
     return "", ""

@@ -3,7 +3,7 @@
 Every point carries its distance to the plane, its true loss and the loss of the plane right below it: a path that lies
 far outside does not follow the contours, and here that can be read off. Right when w + 1.5 d1 - 0.5 d2 comes back as
 (1.5, -0.5) whatever the directions, and the principal axes are those of a dense singular value decomposition
-(`tests/analysis/surface/test_trajectory.py`). Cost: two forward passes over the data for each point, a few passes
+(`tests/analysis/surface/test_trajectory.py`). Cost: two forward passes over each split for each point, a few passes
 over [T, D] in pieces.
 """
 
@@ -11,18 +11,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
 from analysis.objective import Objective
-from analysis.surface.identity import state_sha256
+from analysis.surface.grid import Index, Progress, fill
+from analysis.surface.identity import state_sha256, tensors_sha256
+from analysis.surface.points import Points, points_of
+from analysis.surface.quantities import Metrics
+from analysis.surface.ranks import Ranks
+from analysis.surface.results import DIVERGED, DONE, LOSS_ERROR, METRIC_ERRORS, METRIC_NAMES
+from analysis.surface.scanning import OUTCOME, PathLike, cells_of
 
 PIECE = 1 << 20  # weights whose inner products are summed at once: the float64 copy stays at 8 MB for each point
 ONE_RUN = "run"
+FILLED = ("loss", "standard_error", "plane_loss", "metrics", "metric_errors", "diverged")
 
 Weights = Tensor | Mapping[str, Tensor]
 
@@ -37,7 +45,13 @@ class Trajectory(Result):
     coordinates: Tensor = measured("point", "axis", units="1", description="Multiples of the directions, least squares")
     distance: Tensor = measured("point", units="weight", description="Euclidean distance to the plane")
     loss: Tensor = measured("point", units="loss", description="At the point itself, with the checkpoint's buffers")
+    standard_error: Tensor = measured("point", **LOSS_ERROR)
     plane_loss: Tensor = measured("point", units="loss", description="At its projection, with the model's buffers")
+    metric_names: tuple[str, ...] = measured("metric", **METRIC_NAMES)
+    metrics: Tensor = measured("metric", "point", units="1", description="Means of the metrics at the point itself")
+    metric_errors: Tensor = measured("metric", "point", **METRIC_ERRORS)
+    diverged: Tensor = measured("point", **DIVERGED)
+    done: Tensor = measured("point", **DONE)
     directions: Tensor = measured("axis", "parameter", units="weight", description="Of the plane")
     explained_variance: Tensor = measured(
         "axis", units="1", description="Share of the sum of squared distances to the origin that lies along an axis"
@@ -50,7 +64,10 @@ class Trajectory(Result):
     batchnorm: str = measured(
         description="eval: statistics of the checkpoints and of the model; recalibrate: the data's"
     )
+    error_unit: str = measured(description="What standard errors take as independent: sample or batch")
     state_sha256: str = measured(description="SHA-256 of all parameters and buffers at the origin")
+    points_sha256: str = measured(description="SHA-256 of the weights of all points")
+    data_fingerprint: str = measured(description="Sum over all data relative to their norm, and the norm")
     status: Status = measured(description="How it ended")
 
     def extent(self, margin: float = 0.15) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -75,7 +92,12 @@ def trajectory(
     runs: Mapping[str, Sequence[Weights]] | Sequence[Weights],
     plane: str | Tensor | Any = "pca",
     *,
-    progress: Callable[[int, int], None] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
+    distributed: bool = False,
+    path: PathLike = None,
+    name: str = "trajectory",
+    progress: Progress | None = None,
 ) -> Trajectory:
     """Project checkpoints on a plane through the objective's weights, and measure what the plane does not show.
 
@@ -88,12 +110,17 @@ def trajectory(
         runs: By name, the checkpoints of each run in order: vectors [D] or `state_dict`s. A sequence of checkpoints
             is one run named "run". The true loss of a `state_dict` is taken with its own batch-norm statistics.
         plane: "pca"; or two directions [2, D] of any length and angle; or a result that has `.directions`.
+        splits: Further data by name, as in `loss_surface`; measured at the points themselves.
+        metrics: Further quantities, the same.
+        distributed: As in `loss_surface`.
+        path: Result file that takes each point as it is measured; stopped, the same call goes on.
+        name: Of the trajectory in that file.
         progress: Called as progress(points done, points).
 
     Returns:
-        Trajectory (frozen): coordinates [T, 2], distance [T], loss [T], plane_loss [T]. NaN and inf as found, with
-        status NOT_FINITE. Where all points lie on a line `rank` is 1, and the second axis is an arbitrary one
-        orthogonal to it.
+        Trajectory (frozen): coordinates [T, 2], distance [T], loss [T] with its standard error, plane_loss [T]. NaN and
+        inf as found, with status NOT_FINITE. Where all points lie on a line `rank` is 1, and the second axis is an
+        arbitrary one orthogonal to it.
 
     Raises:
         ValueError: No two different points, a checkpoint of another network or not finite, or directions that span
@@ -130,28 +157,71 @@ def trajectory(
         else:
             directions, rank = _given(objective, getattr(plane, "directions", plane)), 2
         coordinates, distance = _project(steps, directions)
-        loss, plane_loss = _losses(objective, checkpoints, coordinates, directions, progress)
         spread = float(gram.diagonal().sum())
-        share = _shares(steps, directions, spread)
-        is_finite = bool(loss.isfinite().all() and plane_loss.isfinite().all())
-        return Trajectory(
-            run_names=tuple(named),
-            run=torch.tensor(index),
-            coordinates=coordinates,
-            distance=distance,
-            loss=loss,
-            plane_loss=plane_loss,
-            directions=directions,
-            explained_variance=share,
-            in_plane=1.0 - float((distance**2).sum()) / spread,
-            rank=rank,
-            source="pca" if isinstance(plane, str) else "given",
-            names=objective.names,
-            origin_loss=objective.loss(),
-            batchnorm=objective.batchnorm,
-            state_sha256=state_sha256(objective),
-            status=Status.COMPLETE if is_finite else Status.NOT_FINITE,
-        )
+        ranks = Ranks(together=distributed)
+        with points_of(objective, splits, metrics) as points:
+            nothing = torch.full((len(index),), math.nan, dtype=torch.float64)
+            rows = nothing.expand(len(points.metric_names), -1)
+            what = {
+                "state_sha256": state_sha256(objective),
+                "points_sha256": tensors_sha256({"steps": steps}),
+                "data_fingerprint": points.data_fingerprint,
+            }
+            ranks.refuse_differences(what)
+            begun = Trajectory(
+                **what,
+                run_names=tuple(named),
+                run=torch.tensor(index),
+                coordinates=coordinates,
+                distance=distance,
+                loss=nothing,
+                standard_error=nothing,
+                plane_loss=nothing,
+                metric_names=points.metric_names,
+                metrics=rows,
+                metric_errors=rows,
+                diverged=torch.zeros(len(index), dtype=torch.bool),
+                done=torch.zeros(len(index), dtype=torch.bool),
+                directions=directions,
+                explained_variance=_shares(steps, directions, spread),
+                in_plane=1.0 - float((distance**2).sum()) / spread,
+                rank=rank,
+                source="pca" if isinstance(plane, str) else "given",
+                names=objective.names,
+                origin_loss=points.anchors[0]["loss"],
+                batchnorm=objective.batchnorm,
+                error_unit=points.unit,
+                status=Status.INTERRUPTED,
+            )
+            weights = objective.weights()
+
+            def compute(indices: Sequence[Index]) -> list[dict[str, Any]]:
+                return [
+                    _values(points, checkpoints[i], _below(weights, coordinates[i], directions)) for (i,) in indices
+                ]
+
+            with cells_of(begun, ranks, FILLED, OUTCOME, path, name) as cells:
+                fill([len(index)], cells, compute, ranks, progress)
+        found: dict[str, Any] = {key: torch.from_numpy(np.array(cells[key])) for key in (*FILLED, "done")}
+        status = Status.NOT_FINITE if bool(found["diverged"].any()) else Status.COMPLETE
+        result = dataclasses.replace(begun, **found, status=status)
+        if path is not None and ranks.is_first:
+            result.save(path, name)
+        return result
+
+
+def _values(points: Points, checkpoint: Weights, below: Tensor) -> dict[str, Any]:
+    """Return what is measured at a checkpoint, and the loss in the plane below it."""
+    true, plane = points([points.state(checkpoint), points.state(below)])
+    del true["rise_error"]
+    return {**true, "plane_loss": plane["loss"], "diverged": true["diverged"] or plane["diverged"]}
+
+
+def _below(weights: Tensor, point: Tensor, directions: Tensor) -> Tensor:
+    """Return the weights [D] of a place in the plane."""
+    for coordinate, direction in zip(point.tolist(), directions, strict=True):
+        weights = torch.add(weights, direction.to(weights), alpha=coordinate)
+    return weights
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -217,23 +287,3 @@ def _project(steps: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
 def _shares(steps: Tensor, directions: Tensor, spread: float) -> Tensor:
     along = _inner(steps, directions) / _inner(directions, directions).diagonal().sqrt()  # [T, 2]
     return (along**2).sum(0) / spread
-
-
-def _losses(
-    objective: Objective,
-    checkpoints: Sequence[Weights],
-    coordinates: Tensor,
-    directions: Tensor,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Tensor, Tensor]:
-    weights = objective.weights()
-    pairs = []
-    for number, (checkpoint, point) in enumerate(zip(checkpoints, coordinates.tolist(), strict=True), start=1):
-        at = weights
-        for coordinate, direction in zip(point, directions, strict=True):
-            at = torch.add(at, direction.to(at), alpha=coordinate)
-        pairs.append([objective.loss(checkpoint), objective.loss(at)])
-        if progress is not None:
-            progress(number, len(checkpoints))
-    found = torch.tensor(pairs, dtype=torch.float64)
-    return found[:, 0], found[:, 1]

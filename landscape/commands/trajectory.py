@@ -99,15 +99,15 @@ def _kept(run: Path) -> list[Path]:
 
 
 def _path_stage(named: dict[str, list[Path]], batchnorm: str) -> Stage:
-    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+    def compute(objective: Objective, into: Any, progress: Progress) -> Result:
         from analysis import trajectory as project
         from gcsam.training.checkpoint import load_file
 
         loaded = {name: [load_file(path)["model"] for path in paths] for name, paths in named.items()}
-        return project(objective, loaded, progress=progress)
+        return project(objective, loaded, path=into, name=TRAJECTORY, progress=progress)
 
     settings = {"run_names": list(named), "point": sum(map(len, named.values())), "batchnorm": batchnorm}
-    return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute)
+    return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute, is_grid=True)
 
 
 def _plane_stage(points: int, path: Path, plan: str, batchnorm: str) -> Stage:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 import analysis
 from analysis import Objective, Status, loss_surface, trajectory
 from analysis.surface import trajectory as module
+from tests.analysis.surface.test_scan import network, stop_at
 from tests.analysis.test_objective import assert_same, everything
+from tests.cases import CASES
 
 
 def objective(dtype: torch.dtype = torch.float64) -> Objective:
@@ -199,3 +202,33 @@ def test_mistakes_are_one_line(kind: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         trajectory(objective(), points, plane)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
+
+
+def test_a_stopped_trajectory_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Fails if points are kept in memory, measured twice, or those of another run are taken for them."""
+    measured = network(CASES[2], torch.float64)
+    runs = {name: around(measured, seed) for seed, name in enumerate(("one", "two"))}
+    arguments: dict[str, Any] = {"splits": {"half": [measured.data[0]]}, "metrics": "accuracy"}
+    whole = trajectory(measured, runs, **arguments)
+    path = tmp_path / "run.h5"
+    with pytest.raises(KeyboardInterrupt):
+        trajectory(measured, runs, **arguments, path=path, progress=stop_at(3))
+    part = analysis.load(path, "trajectory")
+    assert (int(part.done.sum()), part.status) == (3, Status.INTERRUPTED)
+    seen: list[int] = []
+    found = trajectory(measured, runs, **arguments, path=path, progress=lambda done, _: seen.append(done))
+    assert found == whole == analysis.load(path, "trajectory")
+    assert seen == [4, 5, 6]
+    assert found.metric_names == ("accuracy", "half/loss", "half/accuracy")
+    half = measured.on([measured.data[0]])
+    # the same twelve or fewer losses, summed in another order
+    expected = [half.loss(point) for points in runs.values() for point in points]
+    torch.testing.assert_close(found.metrics[1], torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=0)
+    with pytest.raises(ValueError, match=r"begun with another configuration .*points_sha256"):
+        trajectory(measured, {**runs, "two": around(measured, 7)}, **arguments, path=path)
+
+
+def around(measured: Objective, seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    weights = measured.weights()
+    return [weights + torch.randn(len(weights), generator=generator, dtype=weights.dtype) for _ in range(3)]
