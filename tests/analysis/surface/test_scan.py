@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import analysis
-from analysis import Objective, Status, loss_line, loss_surface
+from analysis import Objective, Plan, Status, loss_line, loss_surface
 from analysis.store import read
+from analysis.surface import points
+from analysis.surface.points import Points
 from tests.analysis.test_objective import assert_same, everything
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
@@ -236,6 +238,83 @@ def test_a_stopped_scan_goes_on_and_equals_an_uninterrupted_one(stop: int, tmp_p
     resumed = loss_surface(objective, points=(5, 7), path=path, name="plane", progress=lambda *n: computed.append(n))
     assert resumed == whole == analysis.load(path, "plane")
     assert computed == [(number, 35) for number in range(stop + 1, 36)]
+
+
+def test_a_scan_goes_on_with_the_plan_it_was_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a new trial decides: half of the cells would be rounded in another way."""
+    path = tmp_path / "run.h5"
+    monkeypatch.setattr(Points, "fastest", lambda self, num_points: Plan(batch_size=num_points // 3))
+    with pytest.raises(KeyboardInterrupt):
+        loss_surface(network(), points=(3, 5), path=path, progress=stop_at(4))
+    whole = loss_surface(network(), points=(3, 5))
+    monkeypatch.setattr(Points, "fastest", lambda *_: pytest.fail("a second trial"))
+    found = loss_surface(network(), points=(3, 5), path=path)
+    assert (found.batch_size, found.stacked, found.channels_last) == (5, 1, False)
+    assert found == whole
+    with pytest.raises(ValueError, match=r"begun with another configuration \(batch_size: given 4, stored 5\)"):
+        loss_surface(network(), points=(3, 5), path=path, plan=Plan(batch_size=4))
+    with pytest.raises(ValueError, match=r"configuration \(batch_size: given 0, stored 5\)"):
+        loss_surface(network(), points=(3, 5), path=path, plan="given")
+
+
+def test_a_long_scan_finds_a_plan_by_itself_and_a_short_one_keeps_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if the trial is never made, or made where it costs more than it saves."""
+    asked: list[int] = []
+
+    def fastest(batches: Any, num_points: int, *_: Any) -> Plan:
+        asked.append(num_points)
+        return Plan(batch_size=4)
+
+    monkeypatch.setattr(points, "fastest", fastest)
+    assert loss_surface(network(), points=3).batch_size == 0
+    assert asked == []
+    monkeypatch.setattr(points, "WORTH_A_TRIAL", 0.0)
+    assert loss_surface(network(), points=3).batch_size == 4
+    assert loss_surface(network(), points=3, plan="given").batch_size == 0
+    assert asked == [9]
+
+
+def test_a_real_trial_ends_with_a_plan_that_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "WORTH_A_TRIAL", 0.0)
+    given = loss_surface(network(), points=5, plan="given")
+    # float32 through two layers, sums of twelve losses in another order
+    assert_close(loss_surface(network(), points=5).loss, given.loss, relative=1e-6)
+
+
+def test_further_splits_and_metrics_of_a_surface() -> None:
+    """Fails if a split is the data themselves, or a metric is of another cell."""
+    objective = network(dtype=torch.float64)
+    half = [objective.data[0]]
+    found = loss_surface(objective, points=(3, 4), splits={"half": half}, metrics=["accuracy"])
+    alone = loss_surface(objective.on(half), points=(3, 4), metrics=["accuracy"])
+    assert found.metric_names == ("accuracy", "half/loss", "half/accuracy")
+    # the same sums of five losses
+    assert_close(found.metrics[1], alone.loss, relative=1e-14)
+    assert torch.equal(found.metrics[2], alone.metrics[0])
+    assert_close(found.metric_errors[1], alone.standard_error, relative=1e-14)
+    assert not torch.equal(found.metrics[0], found.metrics[2])
+
+
+def test_recalibrated_statistics_are_those_of_each_cell() -> None:
+    """Fails if batch norm keeps the model's statistics, or those of the origin."""
+    model, loss_fn, batches = CASES[2].make()
+    objective = Objective(model, loss_fn, [(torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches]))])
+    objective = Objective(model, loss_fn, objective.data, batchnorm="recalibrate")
+    found = loss_surface(objective, points=3, extent=0.5)
+    assert found.batchnorm == "recalibrate"
+    twin, _, _ = CASES[2].make()
+    x, y = objective.data[0]
+    for i, j in ((0, 0), (1, 1), (2, 1)):
+        at = objective.weights() + found.x[i] * found.directions[0] + found.y[j] * found.directions[1]
+        nn.utils.vector_to_parameters(at, twin.parameters())
+        twin.eval()
+        twin[1].train()
+        twin[1].momentum = 1.0  # in train mode the variance that normalizes is that of the batch, without n - 1
+        with torch.no_grad():
+            twin(x)
+            twin[1].eval()
+            expected = F.cross_entropy(twin(x), y)
+        assert_close(found.loss[i, j], expected, relative=1e-12)
 
 
 def test_a_finished_file_is_left_alone(tmp_path: Path) -> None:
