@@ -24,11 +24,11 @@ from matplotlib.figure import Figure
 
 from figures.cells import edges, hatch_cells
 from figures.comparison import compare
-from figures.plane import stored_grid
+from figures.plane import grids_of, stored_grid
 from figures.reading import Array, Run
 from figures.row import dress_plane, row_of_planes
 from figures.scale import CLIP_QUANTILE, Scale, scale_label
-from figures.style import TWO_COLUMN, in_order, look
+from figures.style import TWO_COLUMN
 
 COLORS = "cividis"  # dark at 0, where the loss is convex; neither end is near the white of a cell without a number
 MARK = "#D55E00"  # seen on both ends of the colours, and on the white of a legend
@@ -105,15 +105,7 @@ def figure_convexity(runs: Sequence[Run]) -> Figure | None:
     Args:
         runs: As from `figures.reading.load_runs`.
     """
-    found: dict[str, list[Map]] = {}
-    for run in runs:
-        keys = run.of_type("CurvatureMap") if run.method not in found else []
-        titles = [look(run.method).label if len(runs) > 1 else key.partition("/")[2] for key in keys]
-        maps = [stored_map(run, key, title) for key, title in zip(keys, titles, strict=True)]
-        there = [one for one in maps if one is not None]
-        if there:
-            found[run.method] = there[:1] if len(runs) > 1 else there
-    shown = [one for method in in_order(list(found)) for one in found[method]]
+    shown = grids_of(runs, "CurvatureMap", stored_map)
     return _side_by_side(shown) if shown else None
 
 

@@ -23,11 +23,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from figures.cells import hatch_cells
-from figures.plane import Plane, stored_grid, stored_plane
+from figures.plane import Plane, grids_of, stored_grid, stored_plane
 from figures.reading import Array, Run
 from figures.row import dress_plane, row_of_planes
 from figures.scale import Scale, common_scale, within
-from figures.style import in_order, look, sizes
+from figures.style import sizes
 
 MAX_ARROWS = 15  # along an axis; more are a texture
 LENGTH = 0.8  # of an arrow, in distances between two
@@ -116,15 +116,7 @@ def figure_gradient(runs: Sequence[Run]) -> Figure | None:
     Args:
         runs: As from `figures.reading.load_runs`.
     """
-    found: dict[str, list[Field]] = {}
-    for run in runs:
-        keys = run.of_type("GradientField") if run.method not in found else []
-        titles = [look(run.method).label if len(runs) > 1 else key.partition("/")[2] for key in keys]
-        fields = [stored_field(run, key, title) for key, title in zip(keys, titles, strict=True)]
-        there = [one for one in fields if one is not None]
-        if there:
-            found[run.method] = there[:1] if len(runs) > 1 else there
-    shown = [one for method in in_order(list(found)) for one in found[method]]
+    shown = grids_of(runs, "GradientField", stored_field)
     if not shown:
         return None
     scale = share_scale(shown)

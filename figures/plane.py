@@ -6,9 +6,9 @@ Cost: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from figures.reading import Array, Run
 from figures.style import in_order, look
 
 PLANE = "surface/plane"
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,25 @@ def planes(runs: Sequence[Run]) -> list[Plane]:
         if plane is not None:
             found[run.method] = plane
     return [found[method] for method in in_order(list(found))]
+
+
+def grids_of(runs: Sequence[Run], kind: str, read: Callable[[Run, str, str], Drawn | None]) -> list[Drawn]:
+    """Return all grids of a kind that one run holds, or the first of every method's first seed that holds one.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+        kind: Result type, for example "CurvatureMap".
+        read: From a run, a key and a title to what is drawn, or None where no cell has a number.
+
+    Returns:
+        Them, titled by name in one run and by method in several.
+    """
+    found: dict[str, list[Drawn]] = {}
+    for run in runs:
+        keys = run.of_type(kind) if run.method not in found else []
+        titles = [look(run.method).label if len(runs) > 1 else key.partition("/")[2] for key in keys]
+        grids = [read(run, key, title) for key, title in zip(keys, titles, strict=True)]
+        there = [grid for grid in grids if grid is not None]
+        if there:
+            found[run.method] = there[:1] if len(runs) > 1 else there
+    return [grid for method in in_order(list(found)) for grid in found[method]]
