@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import RandomSampler
 
 from analysis.batch_loss import on_tensors
 from analysis.evaluation import At, positive
@@ -162,7 +163,8 @@ class Points:
     def _values(self, runs: Sequence[Run], compared: Tensor) -> Values:
         total, count, units = runs[0]
         sums, counts = units[0]
-        errors = [mean_error(sums, counts), mean_error(sums - compared, counts)]
+        rise = mean_error(sums - compared, counts) if self._splits[0].is_ordered else torch.full_like(total, math.nan)
+        errors = [mean_error(sums, counts), rise]
         columns = [*units[1:], *(pair for run in runs[1:] for pair in run[2])]
         means = [pair[0].sum() / pair[1].sum() for pair in columns]
         rest = [mean_error(*pair) for pair in columns]
@@ -222,6 +224,10 @@ class _Split:
         self.batches: Held | None = read_once(objective)
         self.objective = objective if self.batches is None else objective.on(self.batches)
         self._given = objective
+        # samples are compared one by one, which a loader that shuffles anew at every point does not allow
+        self.is_ordered = self.batches is not None or not isinstance(
+            getattr(objective.data, "sampler", None), RandomSampler
+        )
         self._arranged: Iterable[Any] | None = self.batches
         first = next(iter(self.data()))
         state = objective.state_from(objective.tensors())

@@ -91,10 +91,10 @@ def loss_surface(
     Returns:
         Surface (frozen). loss [G1, G2] in float64, its first index along the first direction, and standard_error.
         rise_error is that of the difference to the origin: all cells are on the same samples, so differences between
-        them are known far better than the loss itself. metrics [M, G1, G2] and their errors by metric_names. `diverged`
-        marks cells whose loss is NaN or inf. `cosine` is below 1e-6 for random directions but for `single_share`.
-        status is COMPLETE; NOT_FINITE where a cell diverged; MAX_HVPS if the eigenvectors did not converge;
-        INTERRUPTED only in the file of a stopped call.
+        them are known far better than the loss itself; NaN where data too large to hold are shuffled anew. metrics
+        [M, G1, G2] and their errors by metric_names. `diverged` marks cells whose loss is NaN or inf. `cosine` is below
+        1e-6 for random directions but for `single_share`. status is COMPLETE; NOT_FINITE where a cell diverged;
+        MAX_HVPS if the eigenvectors did not converge; INTERRUPTED only in the file of a stopped call.
 
     Raises:
         ValueError: An argument out of range, a direction of the wrong length, zero or not finite, or a file that was

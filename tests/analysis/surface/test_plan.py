@@ -38,6 +38,12 @@ def test_the_fastest_batch_size_is_found(best: int) -> None:
     assert fastest(BATCHES, 10**6, 1e-5, Clock(by_size(best))) == Plan(batch_size=best)
 
 
+def test_a_size_that_is_no_faster_is_not_the_end() -> None:
+    """Fails if the first candidate without a gain ends the search: 128 is near enough to 200 to be like it."""
+    costs = {128: 1.0, 64: 0.5, 32: 0.6}
+    assert fastest(BATCHES, 10**6, 1e-5, Clock(lambda plan: costs.get(plan.batch_size, 1.0))) == Plan(batch_size=64)
+
+
 def test_every_part_of_a_plan_is_tried_and_kept_if_it_helps() -> None:
     def cost(plan: Plan) -> float:
         return (

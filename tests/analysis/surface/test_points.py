@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from analysis import Objective, Plan
 from analysis.surface import evaluate
@@ -116,10 +117,20 @@ def test_a_plan_changes_how_the_model_is_called() -> None:
 
 
 def test_channels_last_lays_out_the_weights_of_convolutions() -> None:
-    with points_of(of_case(CASES[2])) as points:
-        laid = points._laid_out(points.state(), Plan(channels_last=True))
-    assert laid["0.weight"].is_contiguous(memory_format=torch.channels_last)
-    assert laid["5.weight"].is_contiguous()
+    seen: list[bool] = []
+
+    class Watching(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(
+                self.weight.is_contiguous(memory_format=torch.channels_last) and not self.weight.is_contiguous()
+            )
+            return super().forward(x).flatten(1)
+
+    data = (torch.randn(3, 2, 3, 3), torch.zeros(3, 4))
+    with points_of(Objective(Watching(2, 4, 3), nn.MSELoss(), data)) as points:
+        points.follow(Plan(channels_last=True))
+        points([points.state()])
+    assert (seen[0], seen[-1]) == (False, True)
 
 
 def test_bfloat16_is_near_and_not_equal() -> None:
@@ -159,6 +170,25 @@ def test_data_too_large_to_hold_follow_no_plan(monkeypatch: pytest.MonkeyPatch) 
         assert points.fastest(10**9) == Plan()
         with pytest.raises(ValueError, match=r"data too large to hold keep their batches; give plan='given'"):
             points.follow(Plan(batch_size=4))
+
+
+@pytest.mark.parametrize(("shuffle", "num_bytes"), [(True, 0), (False, 0), (True, 2**30)])
+def test_samples_are_compared_only_where_their_order_is_known(
+    shuffle: bool, num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if losses of different samples are taken for those of one."""
+    monkeypatch.setattr(evaluate, "HELD_BYTES", num_bytes)
+    model, loss_fn, batches = CASES[1].make()
+    pairs = TensorDataset(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+    objective = Objective(model, loss_fn, DataLoader(pairs, 5, shuffle=shuffle))
+    at = points_around(objective)[0]
+    with points_of(objective) as points:
+        found = values_at(points, [at])[0]
+    own = _samples(CASES[1], at) - _samples(CASES[1], objective.weights())
+    if shuffle and not num_bytes:
+        assert np.isnan(found["rise_error"])
+    else:
+        assert found["rise_error"] == pytest.approx(own.std(ddof=1) / np.sqrt(12), rel=1e-12)
 
 
 def test_a_point_without_a_finite_loss_says_so() -> None:
