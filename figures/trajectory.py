@@ -98,6 +98,7 @@ def draw_paths(ax: Axes, found: Sequence[Path], explained: Array) -> None:
             label=path.look.label,
         )
         ax.plot(x[-1], y[-1], marker="*", color=path.look.color, markersize=9, markeredgecolor="black", zorder=4)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.set_xlabel(f"axis 1 ({100 * explained[0]:.0f} % of the variance)")
     ax.set_ylabel(f"axis 2 ({100 * explained[1]:.0f} %)")
     entries = len(ax.get_legend_handles_labels()[1])  # the runs, and cells that diverged

@@ -127,3 +127,19 @@ def test_a_network_whose_loss_is_not_finite_is_refused_before_a_file_is_made(tmp
     with pytest.raises(ValueError, match=r"^net: the loss is nan, so there is nothing to measure; check weights and"):
         measure(broken, few(), Recorder())
     assert not broken.path.exists()
+
+
+def test_only_the_first_of_several_processes_writes(tmp_path: Path) -> None:
+    """Fails if each process claims the file, or stores what it has computed."""
+
+    class Second:
+        is_first = False
+        waits = 0
+
+        def wait(self) -> None:
+            self.waits += 1
+
+    team = Second()
+    measure(subject(tmp_path), [scan(Scan(points="2"))], Recorder(), again=True, team=team)  # type: ignore[arg-type]
+    assert team.waits == 1
+    assert not (tmp_path / "run.h5").exists()

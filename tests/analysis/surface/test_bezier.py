@@ -50,6 +50,37 @@ def test_the_curve_goes_round_where_the_line_meets_a_barrier() -> None:
     assert curve.length > curve.distance
 
 
+def test_the_steps_are_those_of_adam_with_a_falling_rate() -> None:
+    """A loss linear in the weights, so that gradients are known: c times 2 t (1 - t); fails if the rate stays."""
+    slope = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    model = nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    linear = Objective(model, batch_loss=lambda m, _: ((m.weight[0] * slope).sum(), 1), data=torch.ones(1, 1))
+    found = bezier_path(linear, START, END, points=2, steps=5, lr=0.1, seed=3)
+    bend = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([bend])
+    for step, t in enumerate(torch.rand(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)):
+        adam.param_groups[0]["lr"] = 0.1 * (1 - step / 5)
+        bend.grad = 2 * t * (1 - t) * slope
+        adam.step()
+    torch.testing.assert_close(found.bend, bend.detach(), rtol=1e-12, atol=0)
+
+
+def test_batches_normalize_themselves_where_statistics_are_recalibrated() -> None:
+    """Fails if the training sees the statistics between those of the ends."""
+    for batchnorm in ("eval", "recalibrate"):
+        objective, start, end = normed(batchnorm)
+        found = bezier_path(objective, start, end, points=2, steps=1)
+        t = float(torch.rand(1, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+        first, last = objective.flat(start), objective.flat(end)
+        at = on_curve(first, (first + last) / 2, last, t)
+        between = {k: (1 - t) * v + t * end[k] if v.is_floating_point() else v for k, v in start.items()}
+        model = holding({**between, **objective.layout.split(at)}, objective).model.eval()
+        model[1].train(batchnorm == "recalibrate")
+        x, y = objective.data[0]
+        with torch.no_grad():
+            assert float(found.training_loss[0]) == pytest.approx(float(nn.functional.mse_loss(model(x), y)), rel=1e-12)
+
+
 def test_the_training_loss_falls_and_is_kept() -> None:
     curve = bezier_path(ring(-0.01), START, END, steps=200)
     assert curve.training_loss.shape == (200,)

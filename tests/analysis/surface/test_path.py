@@ -151,6 +151,12 @@ def test_splits_and_metrics_are_those_of_the_same_points() -> None:
     assert float(found.metric_falls[0]) == pytest.approx(max(0.0, float((chord - found.metrics[0]).max())))
 
 
+def test_a_metric_that_sinks_falls_and_does_not_rise() -> None:
+    ends = -torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    found = linear_path(double_well(), *ends, points=5, metrics={"square": lambda output, _: output[:, 0] ** 2})
+    assert (found.metric_rises.tolist(), found.metric_falls.tolist()) == ([0.0], [1.0])  # w^2 from 1 to 0 and back
+
+
 def test_recalibrated_statistics_of_a_split_are_those_of_the_training_data() -> None:
     """Fails if each split is normalized by its own statistics."""
     objective, start, end = normed("recalibrate")
