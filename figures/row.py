@@ -26,13 +26,14 @@ def row_of_planes(draws: Sequence[Callable[[Axes], Any]], scale: Scale, label: s
         label: Of the colour bar.
     """
     width = sizes().wide if len(draws) > 1 else sizes().narrow
-    height = 0.55 + (width - 1.1) / max(len(draws), 1.3)  # panels are square
+    height = 0.55 + (width - 1.1) / max(len(draws), 1.05)  # panels are square
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(1, len(draws), squeeze=False, sharey=True)
     for ax, draw in zip(axes[0], draws, strict=True):
         filled = draw(ax)
     axes[0, 0].set_ylabel("direction 2")
-    bar = figure.colorbar(filled, ax=list(axes[0]), label=label, extend=scale.extend, aspect=14, pad=0.01)
+    place = axes[0, -1].inset_axes((1.03, 0.0, 0.045 * max(1, len(draws) ** 0.5), 1.0))  # as high as the panels
+    bar = figure.colorbar(filled, cax=place, label=label, extend=scale.extend)
     label_bar(bar, scale)
     # below the panels: inside, it would cover cells
     entries = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}

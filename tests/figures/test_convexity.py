@@ -85,7 +85,7 @@ def test_files_side_by_side_share_one_scale(files: dict[str, Path], tmp_path: Pa
     assert deep.collections[0].get_clim() == shallow.collections[0].get_clim() == (0.0, 11 / 20)
     assert figure.get_size_inches()[0] == 5.5
     assert (tmp_path / "both.pdf").read_bytes().startswith(b"%PDF")
-    assert "lambda" in figure.axes[2].get_ylabel()
+    assert "lambda" in figure.axes[-1].child_axes[0].get_ylabel()
 
 
 def test_a_title_of_two_lines_and_a_legend_make_the_figure_higher_not_the_panels_smaller(
@@ -127,7 +127,7 @@ def test_a_run_shows_all_its_maps_and_a_study_one_of_each_method(files: dict[str
     for runs in ([Run(files["deep"])], [Run(path) for path in files.values()]):
         figure = figure_convexity(runs)
         assert figure is not None
-        titles.append([ax.get_title() for ax in figure.axes[:-1]])
+        titles.append([ax.get_title() for ax in figure.axes])
     assert titles == [["curvature", "wide"], ["deep", "shallow"]]
     assert [path.name for path in draw_run(files["shallow"], tmp_path / "a", formats=("png",))] == ["convexity.png"]
 

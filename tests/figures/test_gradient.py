@@ -143,8 +143,8 @@ def test_a_run_shows_all_its_fields_and_a_study_one_of_each_method(file: Path, t
     for runs in ([Run(file)], [Run(file), Run(other)]):
         figure = figure_gradient(runs)
         assert figure is not None
-        titles.append([ax.get_title() for ax in figure.axes[:-1]])
-        assert "share" in figure.axes[-1].get_ylabel()
+        titles.append([ax.get_title() for ax in figure.axes])
+        assert "share" in figure.axes[-1].child_axes[0].get_ylabel()
     assert titles == [["gradient", "wide"], ["other", "run"]]
     assert [path.name for path in draw_run(other, tmp_path / "drawn", formats=("png",))] == ["gradient.png"]
 
