@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.batch_loss import on_tensors
 from analysis.evaluation import At, positive
 from analysis.objective import Objective
 from analysis.surface.evaluate import Held, read_once
 from analysis.surface.identity import rounded_fingerprint
 from analysis.surface.plan import WORTH_A_TRIAL, Plan, channels_last, fastest, first_samples
 from analysis.surface.quantities import Metrics, Quantities, Units, mean_error, named_metrics, unit_of
+from analysis.surface.slots import Slots
 
 PRECISIONS = ("full", "bfloat16")
 State = Mapping[str, Tensor]
@@ -55,6 +55,8 @@ class Points:
         _, *others = splits
         self.metric_names = (*found, *(f"{name}/{of}" for name in others for of in ("loss", *found)))
         self.plan = Plan()
+        self._own = self._objective.tensors()
+        self._buffers = [name for name, _ in self._objective.model.named_buffers()]
         self._anchors = [self.state(at) for at in anchors]
         start = time.perf_counter()
         self._evaluate_anchors()
@@ -71,7 +73,13 @@ class Points:
         Args:
             at: Weights [D], every parameter and buffer by name, or None for the model's present ones.
         """
-        return self._splits[0].objective.state(at)
+        objective = self._splits[0].objective
+        if not isinstance(at, Tensor) or objective.batchnorm == "recalibrate":
+            return objective.state(at)
+        # the same for a vector, without a walk through the module tree for each of thousands of cells
+        buffers = {name: self._own[name].clone() for name in self._buffers}
+        pieces = objective.layout.split(objective.layout.checked(at, "at"))
+        return {**self._own, **buffers, **{name: piece.to(self._own[name].dtype) for name, piece in pieces.items()}}
 
     def follow(self, plan: Plan) -> None:
         """Evaluate by a plan from here on, and the anchors anew, whose samples must come in the same order.
@@ -162,7 +170,7 @@ class Points:
     def _values(self, runs: Sequence[Run], compared: Tensor) -> Values:
         total, count, units = runs[0]
         sums, counts = units[0]
-        errors = [mean_error(sums, counts), mean_error(sums - compared, counts)]
+        errors = mean_error(torch.stack([sums, sums - compared]), counts).unbind()
         columns = [*units[1:], *(pair for run in runs[1:] for pair in run[2])]
         means = [pair[0].sum() / pair[1].sum() for pair in columns]
         rest = [mean_error(*pair) for pair in columns]
@@ -223,9 +231,10 @@ class _Split:
         self.objective = objective if self.batches is None else objective.on(self.batches)
         self._given = objective
         self._arranged: Iterable[Any] | None = self.batches
+        self._slots = Slots(objective.model)
         first = next(iter(self.data()))
-        state = objective.state_from(objective.tensors())
-        self.unit = on_tensors(objective.model, state, lambda model: unit_of(objective, model, first))
+        with self._slots.holding(objective.state_from(objective.tensors())):
+            self.unit = unit_of(objective, objective.model, first)
         self._quantities = Quantities(objective, metrics, self.unit)
 
     @property
@@ -244,9 +253,9 @@ class _Split:
         self._arranged = plan.arranged(list(self.batches))
 
     def run(self, state: State, data: Iterable[Any]) -> Run:
-        """Go over data as one call, so that weights are put in place once for all batches."""
-        found: Run = on_tensors(self.objective.model, state, self._over, data)
-        return found
+        """Go over data with weights put in place once for all batches."""
+        with self._slots.holding(state):
+            return self._over(self.objective.model, data)
 
     def _over(self, model: nn.Module, data: Iterable[Any]) -> Run:
         total: Tensor | float = 0.0
