@@ -17,7 +17,6 @@ settings are theirs; else the file begins anew.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from benchmarks.curvature_costs import memory, product
 from benchmarks.curvature_pairs import count, table
 from benchmarks.curvature_peers import versions
 from benchmarks.curvature_subject import FULL, QUICK, SEED, TOL, Scale, train_problem
+from benchmarks.reports import check_common, collect, device_of
 from benchmarks.timing import machine
 
 PARTS = ("table", "product", "count", "memory")
@@ -88,18 +88,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of the processor; torch's choice where not given")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/curvature-<device>.json")
     given = parser.parse_args(arguments)
-    if given.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch sees no CUDA device here; use --device cpu")
-    if given.rounds < 1:
-        parser.error(f"--rounds must be >= 1, got {given.rounds}; 10 give an interval of a few percent")
+    check_common(parser, given, PARTS)
     if given.limit is not None and given.limit < 1:
         parser.error(f"--limit must be >= 1, got {given.limit}; 600 lets power iteration end")
     if given.table_rounds < 0:
         parser.error(f"--table-rounds must be >= 0, got {given.table_rounds}; 0 runs each contestant once")
-    given.only = given.only.split(",")
-    unknown = [part for part in given.only if part not in PARTS]
-    if unknown:
-        parser.error(f"--only {unknown[0]!r} is unknown; use some of {','.join(PARTS)}")
     return given
 
 
@@ -124,36 +117,12 @@ def rows_of(
             yield memory(scale, device, max_basis, given.threads)
 
 
-def same_run(target: Path, report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the report that a file holds if it was made on this machine with these versions and settings.
-
-    Args:
-        target: The file, which need not exist.
-        report: The new report.
-
-    Returns:
-        The old one; one without rows where it cannot stand beside the new.
-    """
-    empty = {"rows": [], "subject": {}}
-    if not target.is_file():
-        return empty
-    found = json.loads(target.read_text(encoding="utf-8"))
-    varying = {"copy_gigabytes_per_second", "date", "only"}
-
-    def fixed(of: Mapping[str, Any]) -> dict[str, Any]:
-        both = json.loads(json.dumps({**of["about"], **of["settings"]}))  # tuples become lists, as they are in the file
-        return {key: value for key, value in both.items() if key not in varying}
-
-    return found if fixed(found) == fixed(report) else empty
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the file."""
     given = parse(arguments)
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    name = given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = device_of(given.device)
     libraries = versions()
     remedy = "not installed (pip install --no-deps -r benchmarks/requirements.txt)"
     skipped = [f"{library}: {remedy}" for library, version in libraries.items() if version is None]
@@ -171,13 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "skipped": skipped,
     }
     target = given.output or Path(__file__).parent / "results" / f"curvature-{device.type}.json"
-    found = same_run(target, report)
-    subject.update(found["subject"])
-    report["rows"] = rows = [row for row in found["rows"] if row["part"] not in given.only]
-    for row in rows_of(given, scale, device, subject):
-        rows.append(row)
-        print(*describe(row), sep="\n", flush=True)
-        target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")  # each time: a run takes long
+    collect(target, report, rows_of(given, scale, device, subject), describe)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def checked(plan: Plan | str) -> Plan | str:
     raise ValueError(f"plan must be 'auto', 'given' or an analysis.Plan, got {plan!r}; 'given' repeats to the last bit")
 
 
-def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Timer) -> Plan:
+def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Timer, worth: float = 0.0) -> Plan:
     """Try batch sizes, then the order of memory, then points together, and return the fastest plan that agrees.
 
     Args:
@@ -91,6 +91,8 @@ def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Ti
         num_points: There are to evaluate.
         tolerance: Relative difference to the loss as given that is rounding; a candidate beyond it is dropped.
         timed: Runs the first samples under a plan.
+        worth: Seconds that all points must take, or the data stay as given; the first pass of a process alone is no
+            guide to that.
 
     Returns:
         The plan.
@@ -103,8 +105,10 @@ def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Ti
     samples = min(whole, max(PROBE, lengths[0]))
     timed(Plan(), samples)  # what is slow only once
     seconds, loss = timed(Plan(), samples)
-    budget = BUDGET * seconds * num_points * whole / samples
-    trial = _Trial(timed, Plan(), seconds, loss, samples, tolerance, budget)
+    expected = seconds * num_points * whole / samples
+    if expected < worth:
+        return Plan()
+    trial = _Trial(timed, Plan(), seconds, loss, samples, tolerance, BUDGET * expected)
     for factor in (0.5, 2.0):
         size, misses = _power_of_two(lengths[0]), 0
         while misses < 2 and SMALLEST <= (size := int(size * factor)) <= samples:

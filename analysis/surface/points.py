@@ -15,24 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import RandomSampler
+from torch import Tensor
 
-from analysis.batch_loss import on_tensors
 from analysis.evaluation import At, positive
 from analysis.objective import Objective
-from analysis.surface.evaluate import Held, read_once
-from analysis.surface.identity import rounded_fingerprint
 from analysis.surface.plan import WORTH_A_TRIAL, Plan, channels_last, fastest, first_samples
-from analysis.surface.quantities import Metrics, Quantities, Units, mean_error, named_metrics, unit_of
+from analysis.surface.quantities import Array, Metrics, mean_error, named_metrics, weighted_mean
+from analysis.surface.split import Run, Split, State, on_host
 
 PRECISIONS = ("full", "bfloat16")
-State = Mapping[str, Tensor]
 # Of one point: loss, standard_error, rise_error, diverged, and metrics and metric_errors with an entry for each name.
 Values = dict[str, Any]
-# Of one point over one split: loss_sum, count, and the units of the loss and of each metric.
-Run = tuple[Tensor, Tensor, list[Units]]
 
 
 class Points:
@@ -51,11 +46,13 @@ class Points:
         self._objective = next(iter(splits.values()))
         self._precision = precision
         found = named_metrics(metrics)
-        self._splits = [_Split(split, found) for split in splits.values()]
+        self._splits = [Split(split, found) for split in splits.values()]
         self.unit = self._splits[0].unit
         _, *others = splits
         self.metric_names = (*found, *(f"{name}/{of}" for name in others for of in ("loss", *found)))
         self.plan = Plan()
+        self._own = self._objective.tensors()
+        self._buffers = [name for name, _ in self._objective.model.named_buffers()]
         self._anchors = [self.state(at) for at in anchors]
         start = time.perf_counter()
         self._evaluate_anchors()
@@ -72,7 +69,13 @@ class Points:
         Args:
             at: Weights [D], every parameter and buffer by name, or None for the model's present ones.
         """
-        return self._splits[0].objective.state(at)
+        objective = self._splits[0].objective
+        if not isinstance(at, Tensor) or objective.batchnorm == "recalibrate":
+            return objective.state(at)
+        # the same for a vector, without a walk through the module tree for each of thousands of cells
+        buffers = {name: self._own[name].clone() for name in self._buffers}
+        pieces = objective.layout.split(objective.layout.checked(at, "at"))
+        return {**self._own, **buffers, **{name: piece.to(self._own[name].dtype) for name, piece in pieces.items()}}
 
     def follow(self, plan: Plan) -> None:
         """Evaluate by a plan from here on, and the anchors anew, whose samples must come in the same order.
@@ -107,10 +110,10 @@ class Points:
             data = plan.arranged(first_samples(batches, samples))
             states = [self._laid_out(self.state(weights.clone()), plan) for _ in range(plan.stacked)]
             start = time.perf_counter()
-            totals = torch.stack([total for total, _, _ in self._run(split, states, data)]).tolist()
+            totals = [total for total, _, _ in self._run(split, states, data)]
             return (time.perf_counter() - start) / len(states), totals[0]
 
-        return fastest(batches, num_points, min(100 * eps, 0.05), timed)
+        return fastest(batches, num_points, min(100 * eps, 0.05), timed, WORTH_A_TRIAL)
 
     def __call__(self, states: Sequence[State], shares: Sequence[Sequence[float]] | None = None) -> list[Values]:
         """Return the values of each point.
@@ -129,8 +132,9 @@ class Points:
         self._anchor_sums = [point[0][2][0][0] for point in runs]
         self.anchors = [self._values(point, sums) for point, sums in zip(runs, self._anchor_sums, strict=True)]
 
-    def _compared(self, share: Sequence[float]) -> Tensor:
-        return torch.stack([part * sums for part, sums in zip(share, self._anchor_sums, strict=False)]).sum(0)
+    def _compared(self, share: Sequence[float]) -> Array:
+        with np.errstate(invalid="ignore"):  # 0 times an end that is not finite
+            return np.tensordot(np.array(share), np.stack(self._anchor_sums[: len(share)]), 1)
 
     def _runs(self, states: Sequence[State]) -> Iterator[tuple[Run, ...]]:
         """Yield what each point adds up to over each split."""
@@ -141,11 +145,11 @@ class Points:
     def _laid_out(self, state: State, plan: Plan) -> State:
         return {name: channels_last(tensor) for name, tensor in state.items()} if plan.channels_last else state
 
-    def _run(self, split: _Split, states: Sequence[State], data: Iterable[Any]) -> list[Run]:
+    def _run(self, split: Split, states: Sequence[State], data: Iterable[Any]) -> list[Run]:
         low = torch.autocast(self._objective.device.type, torch.bfloat16) if self._precision == "bfloat16" else None
         with low or nullcontext():
             if len(states) == 1:
-                return [split.run(states[0], data)]
+                return on_host(split.run(states[0], data), 1)
             kept = {
                 name for name, first in states[0].items() if all(first.data_ptr() == s[name].data_ptr() for s in states)
             }
@@ -158,25 +162,22 @@ class Points:
                     f"this model cannot be evaluated at {len(states)} points together "
                     f"({str(error).splitlines()[0]}); give a plan with stacked=1"
                 ) from error
-        return [(total[i], count[i], [(sums[i], counts[i]) for sums, counts in units]) for i in range(len(states))]
+        return on_host((total, count, units), len(states))
 
-    def _values(self, runs: Sequence[Run], compared: Tensor) -> Values:
+    def _values(self, runs: Sequence[Run], compared: Array) -> Values:
         total, count, units = runs[0]
         sums, counts = units[0]
-        rise = mean_error(sums - compared, counts) if self._splits[0].is_ordered else torch.full_like(total, math.nan)
-        errors = [mean_error(sums, counts), rise]
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            errors = [mean_error(sums, counts), mean_error(sums - compared, counts)]
         columns = [*units[1:], *(pair for run in runs[1:] for pair in run[2])]
-        means = [pair[0].sum() / pair[1].sum() for pair in columns]
-        rest = [mean_error(*pair) for pair in columns]
-        loss_sum, number, *numbers = torch.stack([total, count, *errors, *means, *rest]).tolist()  # one transfer
-        loss = loss_sum / positive(number)
+        loss = total / positive(count)
         return {
             "loss": loss,
-            "standard_error": numbers[0],
-            "rise_error": numbers[1],
+            "standard_error": errors[0],
+            "rise_error": errors[1] if self._splits[0].is_ordered else math.nan,
             "diverged": not math.isfinite(loss),
-            "metrics": numbers[2 : 2 + len(columns)],
-            "metric_errors": numbers[2 + len(columns) :],
+            "metrics": [weighted_mean(*pair) for pair in columns],
+            "metric_errors": [mean_error(*pair) for pair in columns],
         }
 
 
@@ -215,56 +216,3 @@ def points_of(
         for one in (objective, *others.values()):
             stack.enter_context(one.measuring(with_grad=False))
         yield Points({"": objective, **others}, metrics, precision, anchors)
-
-
-class _Split:
-    """One set of data, and what is measured of it."""
-
-    def __init__(self, objective: Objective, metrics: Mapping[str, Any]) -> None:
-        self.batches: Held | None = read_once(objective)
-        self.objective = objective if self.batches is None else objective.on(self.batches)
-        self._given = objective
-        # samples are compared one by one, which a loader that shuffles anew at every point does not allow
-        self.is_ordered = self.batches is not None or not isinstance(
-            getattr(objective.data, "sampler", None), RandomSampler
-        )
-        self._arranged: Iterable[Any] | None = self.batches
-        first = next(iter(self.data()))
-        state = objective.state_from(objective.tensors())
-        self.unit = on_tensors(objective.model, state, lambda model: unit_of(objective, model, first))
-        self._quantities = Quantities(objective, metrics, self.unit)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the data; known once a point has been evaluated."""
-        return rounded_fingerprint(self._given)
-
-    def data(self) -> Iterable[Any]:
-        """Return the batches, as the plan has them."""
-        return self.objective.batches() if self._arranged is None else self._arranged
-
-    def arrange(self, plan: Plan) -> None:
-        """Cut and lay out the batches by a plan."""
-        if self.batches is None:
-            raise ValueError("data too large to hold keep their batches; give plan='given'")
-        self._arranged = plan.arranged(list(self.batches))
-
-    def run(self, state: State, data: Iterable[Any]) -> Run:
-        """Go over data as one call, so that weights are put in place once for all batches."""
-        found: Run = on_tensors(self.objective.model, state, self._over, data)
-        return found
-
-    def _over(self, model: nn.Module, data: Iterable[Any]) -> Run:
-        total: Tensor | float = 0.0
-        count: Tensor | float = 0.0
-        units: list[list[Units]] = []
-        for batch in data:
-            loss_sum, batch_count, found = self._quantities(model, batch)
-            total = total + loss_sum  # summed as in Objective.loss, so that the origin is equal bit for bit
-            count = count + batch_count
-            units.append(found)
-        joined = [
-            (torch.cat([sums for sums, _ in column]), torch.cat([counts for _, counts in column]))
-            for column in zip(*units, strict=True)
-        ]
-        return torch.as_tensor(total), torch.as_tensor(count), joined

@@ -12,11 +12,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analysis.objective import Objective
 
+Array = np.ndarray[Any, Any]
 Metric = Callable[[Any, Any], Tensor]
 Metrics = Mapping[str, Metric] | Sequence[str] | None
 # Sums and counts of the units of a batch, [U] each.
@@ -132,23 +134,36 @@ def unit_of(objective: Objective, model: Callable[..., Any], batch: Any) -> str:
     return "sample" if same else "batch"
 
 
-def mean_error(sums: Tensor, counts: Tensor) -> Tensor:
+def weighted_mean(sums: Array, counts: Array) -> float:
+    """Return sum(sums) / sum(counts); NaN where nothing counts.
+
+    Args:
+        sums: [U], float64.
+        counts: [U].
+    """
+    total = float(counts.sum())
+    return float(sums.sum()) / total if total else math.nan
+
+
+def mean_error(sums: Array, counts: Array) -> float:
     """Return the standard error of sum(sums) / sum(counts), a ratio of sums over independent units.
 
     Args:
-        sums: [..., U], float64.
-        counts: [..., U] or [U].
+        sums: [U], float64.
+        counts: [U].
 
     Returns:
-        [...]; NaN for one unit. With counts of 1 it is the standard deviation of the units over sqrt(U).
+        NaN for one unit. With counts of 1 it is the standard deviation of the units over sqrt(U).
 
     References:
         Cochran, Sampling Techniques (1977), eq. 2.39: the linearized error of a ratio.
     """
-    number, total = sums.shape[-1], counts.sum(-1)
-    left = sums - (sums.sum(-1) / total)[..., None] * counts
-    spread: Tensor = torch.linalg.vector_norm(left, dim=-1) / total
-    return spread * (math.sqrt(number / (number - 1)) if number > 1 else math.nan)
+    number, total = len(sums), float(counts.sum())
+    if number < 2 or not total:
+        return math.nan
+    with np.errstate(invalid="ignore", over="ignore"):  # where the loss is not finite its error is NaN
+        left = sums - (float(sums.sum()) / total) * counts
+        return math.sqrt(number / (number - 1) * float(left @ left)) / abs(total)
 
 
 class _Remembering:

@@ -84,6 +84,15 @@ def test_the_trial_stays_within_its_budget(num_points: int) -> None:
     assert clock.spent <= BUDGET * expected + 2 * a_candidate
 
 
+def test_a_scan_of_seconds_is_not_worth_a_trial() -> None:
+    """Fails if the first pass of a process, which is slow only once, decides."""
+    clock = Clock(by_size(64))
+    seconds = 600 * by_size(64)(Plan()) * 100  # of a hundred points
+    assert fastest(BATCHES, 100, 1e-5, clock, seconds * 1.01) == Plan()
+    assert clock.asked == [Plan(), Plan()]
+    assert fastest(BATCHES, 10**4, 1e-5, clock, seconds) == Plan(batch_size=64)
+
+
 def test_batches_that_cannot_be_cut_stay_as_given() -> None:
     clock = Clock(by_size(64))
     assert fastest([({"x": torch.ones(3), "names": "abc"}, torch.ones(3))], 10**6, 1e-5, clock) == Plan()

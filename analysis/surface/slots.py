@@ -1,0 +1,55 @@
+"""Where a model keeps its tensors, found once, so that the weights of each of many points are put in place cheaply.
+
+`torch.func.functional_call` walks the module tree at every call, for names and for tied weights; a grid of thousands of
+cells walks it once. Right when what the model computes, and what it is afterwards, are those of `functional_call`, for
+tied weights and recurrent layers too, and also where the call raises (`tests/analysis/surface/test_slots.py`).
+Cost: two assignments for each tensor and call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Slots"]
+
+
+class Slots:
+    """All places where a model looks its parameters and buffers up.
+
+    Args:
+        model: Whose tree must stay as it is while this is in use.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        named = [*model.named_parameters(), *model.named_buffers()]
+        self._of: dict[str, list[tuple[dict[str, Any], str]]] = {name: [] for name, _ in named}
+        names = {id(tensor): name for name, tensor in named}
+        for module in model.modules():
+            for table in (module._parameters, module._buffers):
+                for key, tensor in table.items():
+                    if tensor is not None:  # a tied weight has several places and one name
+                        self._of[names[id(tensor)]].append((table, key))
+
+    @contextmanager
+    def holding(self, state: Mapping[str, Tensor]) -> Iterator[None]:
+        """Put other tensors in place until the block ends.
+
+        Args:
+            state: Parameters and buffers by name; those left out stay as they are.
+
+        Yields:
+            Nothing.
+        """
+        before = [(table, key, table[key]) for name in state for table, key in self._of[name]]
+        try:
+            for name, tensor in state.items():
+                for table, key in self._of[name]:
+                    table[key] = tensor
+            yield
+        finally:
+            for table, key, tensor in before:
+                table[key] = tensor
