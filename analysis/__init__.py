@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
+    from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
@@ -47,6 +48,7 @@ __all__ = [
     "LinearPath",
     "NotRepeatable",
     "Objective",
+    "PerSampleNorms",
     "Plan",
     "Preconditioned",
     "Result",
@@ -71,6 +73,7 @@ __all__ = [
     "loss_block",
     "loss_line",
     "loss_surface",
+    "per_sample_norms",
     "sharpness",
     "spectral_density",
     "trajectory",
@@ -87,6 +90,7 @@ _HOMES = {
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
+    "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),

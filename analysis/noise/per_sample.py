@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def mean_gradient(objective: Objective, state: Mapping[str, Tensor]) -> MeanGrad
     for batch in objective.batches():
         num_samples += batch_length(batch, WHAT)
         batch_loss, batch_count = objective.evaluate({**state, **leaves}, batch)
-        pieces = _gradients(batch_loss, list(leaves.values()))
+        pieces = gradients_of(batch_loss, list(leaves.values()))
         total += torch.cat([piece.reshape(-1).double() for piece in pieces])
         count += float(batch_count)
         loss_sum += float(batch_loss.detach())
@@ -91,6 +91,7 @@ class PerSampleGradients:
         objective: Whose loss.
         state: As returned by `objective.state()`.
         chunk: Samples held at once, at most; chunks do not cross batches. None: as many as `CHUNK_NUMBERS` allows.
+        names: Of the weights to differentiate by, some of the objective's; None for all of them.
 
     Attributes:
         method: "vmap", or "loop" once vmap had to be given up.
@@ -99,10 +100,16 @@ class PerSampleGradients:
         loss_scale: The sum of |loss_sum|.
     """
 
-    def __init__(self, objective: Objective, state: Mapping[str, Tensor], chunk: int | None = None) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        state: Mapping[str, Tensor],
+        chunk: int | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self._objective, self._state = objective, state
-        self._chunk = chunk or max(1, CHUNK_NUMBERS // objective.num_parameters)
-        self._leaves = {name: state[name].detach() for name in objective.names}
+        self._leaves = {name: state[name].detach() for name in (objective.names if names is None else names)}
+        self._chunk = chunk or max(1, CHUNK_NUMBERS // sum(leaf.numel() for leaf in self._leaves.values()))
         self.method = "vmap"
         self.count, self.loss_sum, self.loss_scale = 0.0, 0.0, 0.0
 
@@ -160,7 +167,7 @@ class PerSampleGradients:
         rows = []
         for i in range(batch_length(samples, WHAT)):
             loss_sum, count = self._objective.evaluate({**self._state, **leaves}, cut(samples, i, i + 1))
-            rows.append(_gradients(loss_sum, list(leaves.values())))
+            rows.append(gradients_of(loss_sum, list(leaves.values())))
             self._add(loss_sum.detach(), torch.as_tensor(count))
         return {name: torch.stack(pieces) for name, pieces in zip(leaves, zip(*rows, strict=True), strict=True)}
 
@@ -170,8 +177,13 @@ class PerSampleGradients:
         self.count += float(counts.double().sum())
 
 
-def _gradients(loss_sum: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    """Return the gradient by each leaf, zeros where the loss does not depend on it."""
+def gradients_of(loss_sum: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Return the gradient by each leaf, zeros where the loss does not depend on it.
+
+    Args:
+        loss_sum: Of some samples.
+        leaves: What to differentiate by.
+    """
     if not loss_sum.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
     found = torch.autograd.grad(loss_sum, leaves, allow_unused=True)
