@@ -31,10 +31,11 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine_line(report: Report) -> str:
     """Return one line that says where and when."""
     about = report["about"]
-    where = f"{about['processor']}, {about['threads']} threads" if about["device"] == "cpu" else about["device"]
+    threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
+    where = f"{about['processor']}, {threads}" if about["device"] == "cpu" else about["device"]
     versions = ", ".join(
         f"{name} {about[name]}"
-        for name in ("torch", "pytorch_optimizer", "curvlinops", "hessian_eigenthings", "pyhessian")
+        for name in ("torch", "pytorch_optimizer", "curvlinops", "hessian_eigenthings", "pyhessian", "loss_landscapes")
         if about.get(name)
     )
     return f"*{where}; Python {about['python']}, {versions}; {about['date']}.*"
