@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a plain checkout will do
+
+from benchmarks.surface_tables import SURFACE
 
 HERE = Path(__file__).parent
 Report = Mapping[str, Any]
@@ -119,6 +124,10 @@ def optimizer(report: Report) -> str:
     return markdown(["network", "of", "", "median of paired ratios"], cells)
 
 
+def _written(make: Callable[[Report], tuple[Sequence[str], Sequence[Sequence[str]]]]) -> Callable[[Report], str]:
+    return lambda report: markdown(*make(report))
+
+
 TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "machine": ("curvature-cpu.json", machine_line),
     "eigenpairs": ("curvature-cpu.json", eigenpairs),
@@ -127,6 +136,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "memory": ("curvature-cpu.json", memory),
     "optimizer": ("optimizer-cpu.json", optimizer),
     "optimizer-machine": ("optimizer-cpu.json", machine_line),
+    "surface-machine": ("surface-cpu.json", machine_line),
+    **{name: ("surface-cpu.json", _written(make)) for name, make in SURFACE.items()},
 }
 
 
