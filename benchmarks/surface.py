@@ -3,8 +3,8 @@
 "cost": a cell of ours, of loss-landscapes 3.0.6 and a bare forward pass at its best, what the trial of plan="auto"
 chose and cost where all samples were given in one batch, and a grid of 51 x 51 with its trial. "extras": metrics, a
 second split, bfloat16. "stacked": cells together for a small network on few samples. "processes": two beside one.
-The time of a cell is taken between the first and the last of a grid, by the clock at their ends, so that directions,
-fingerprints and checks are not in it; they are reported as "outside" (`surface_contest.py`).
+The time of a cell is taken by the clock at its ends, not over the call, so that directions, fingerprints and checks are
+not in it; they are reported as "outside" (`surface_contest.py`).
 Right when made-up clocks give the made-up ratios (`tests/benchmarks/test_surface.py`).
 
     python benchmarks/surface.py --data cifar-10-batches-py --threads 2
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help=f"of {','.join(PARTS)}; all")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="cifar-10-batches-py; else synthetic images")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds of large networks; small ones have more")
+    parser.add_argument("--rounds", type=int, default=15, help="measured turns of large networks; small ones have more")
     parser.add_argument("--threads", type=int, help="of the processor; torch's choice where not given")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/surface-<device>.json")
     given = parser.parse_args(arguments)

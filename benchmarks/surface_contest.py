@@ -1,13 +1,13 @@
 """What a cell of our grid and of loss-landscapes costs, beside a bare forward pass.
 
-The time of a cell is read off within the call: from the end of the first cell (or of the first group that is computed
-together) to the end of the last, over the cells between. What is left of the call, directions, fingerprints, checks and
-the passes at the origin, is "outside", and a grid of 51 x 51 is counted as outside + 2,601 cells, ours with the trial
-of the plan on top, which is timed by itself. Ratios are taken within a round.
+Contestants take turns after each cell (of small networks after some tens), so that seconds at most lie between what is
+compared. All that a call does before its first cell ends, directions, fingerprints, checks and the passes at the
+origin, is "outside", and a grid of 51 x 51 is counted as outside + 2,601 cells, ours with the trial of the plan on
+top, which is timed by itself. Ratios are taken within a turn.
 loss-landscapes moves the model's own weights, so each call has a copy; it draws directions on the default device, which
 is the GPU until its first cell. Its `Loss` takes one batch; "best batch" is the same with a `GeneralModelWrapper`
 whose forward goes by batches of the size, and with the order of memory, of the fastest bare passes.
-Right when made-up stamps give the made-up times, and every contestant passes all samples (`tests/benchmarks/`).
+Right when made-up clocks give the made-up times, and every contestant passes all samples (`tests/benchmarks/`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import copy
 import importlib
 import importlib.metadata
 import importlib.util
+import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,13 +30,27 @@ from torch import Tensor, nn
 from analysis import Objective, Plan, loss_surface
 from analysis.surface.points import points_of
 from benchmarks.curvature_subject import SEED
-from benchmarks.surface_subject import Layout, Scale, Setup, Subject, Times, bare, prepare, search
-from benchmarks.timing import now, paired, ratio_of
+from benchmarks.surface_subject import Layout, Scale, Setup, Subject, bare, best_bare, prepare
+from benchmarks.timing import Work, by_turns, now, ratio_of
 
-__all__ = ["COMPARISONS", "Comparison", "compare", "cost", "objective_of", "ours", "stamped", "theirs", "trial"]
+__all__ = [
+    "COMPARISONS",
+    "LIBRARY",
+    "Comparison",
+    "Times",
+    "compare",
+    "cost",
+    "objective_of",
+    "ours",
+    "side_for",
+    "take_turns",
+    "theirs",
+    "trial",
+    "version",
+    "whole",
+]
 
 LIBRARY = "loss-landscapes"
-Run = Callable[[], Times]
 
 
 class Comparison(NamedTuple):
@@ -52,7 +68,6 @@ COMPARISONS = (
     Comparison("grid", "ours", "bare", at_most=1.05),
     Comparison("cell", "ours, layout of bare", "bare"),
     Comparison("cell", "ours, given", "ours"),
-    Comparison("cell", "bare, one batch", "bare"),
     Comparison("cell", LIBRARY, "ours", at_least=1.9),
     Comparison("grid", LIBRARY, "ours"),
     Comparison("cell", f"{LIBRARY}, best batch", "ours"),
@@ -66,25 +81,43 @@ def version() -> str | None:
     return importlib.metadata.version(LIBRARY) if importlib.util.find_spec("loss_landscapes") is not None else None
 
 
-def stamped(begin: float, stamps: Sequence[float], end: float, together: int = 1) -> Times:
-    """Return the time of a cell, and of what is not a cell.
+class Times(NamedTuple):
+    """Seconds of a cell in each turn, and those of a call that no further cell adds to."""
+
+    cell: list[float]
+    outside: float
+
+
+def take_turns(works: Mapping[str, tuple[Work, int]], turns: int, clock: Callable[[], float]) -> dict[str, Times]:
+    """Time the cells of all contestants by turns.
 
     Args:
-        begin: When the call began.
-        stamps: When each cell was done.
-        end: When it returned.
-        together: Cells that are done at once.
+        works: Name to work that says when a cell is done, and how many of its cells are one piece.
+        turns: Measured ones.
+        clock: Seconds.
 
     Returns:
-        The times.
-
-    Raises:
-        ValueError: No cell follows the first group.
+        Name to times.
     """
-    if len(stamps) <= together:
-        raise ValueError(f"a grid must have more cells than are computed at once, got {len(stamps)} and {together}")
-    cell = (stamps[-1] - stamps[together - 1]) / (len(stamps) - together)
-    return Times(cell, end - begin - len(stamps) * cell)
+    pieces = {name: _every(work, cells) for name, (work, cells) in works.items()}
+    found = {}
+    for name, (first, *others) in by_turns(pieces, turns, clock).items():
+        cells = [seconds / works[name][1] for seconds in others]
+        found[name] = Times(cells, first - works[name][1] * statistics.median(cells))
+    return found
+
+
+def _every(work: Work, count: int) -> Work:
+    def pieces(done: Callable[[], None]) -> None:
+        calls = itertools.count(1)
+        work(lambda: done() if next(calls) % count == 0 else None)
+
+    return pieces
+
+
+def side_for(cells: int, turns: int) -> int:
+    """Return the points along both directions of a square grid that is not over before all turns are."""
+    return math.isqrt(cells * (turns + 1)) + 1
 
 
 def objective_of(setup: Setup) -> Objective:
@@ -92,39 +125,25 @@ def objective_of(setup: Setup) -> Objective:
     return Objective(copy.deepcopy(setup.model), nn.CrossEntropyLoss(), [(setup.images, setup.labels)])
 
 
-def ours(setup: Setup, plan: Plan, side: int, *, processes: int = 1, **options: Any) -> Run:
-    """Return a function that computes a grid of ours.
+def ours(setup: Setup, plan: Plan, side: int, **options: Any) -> Work:
+    """Return the work of a grid of ours.
 
     Args:
         setup: Network and data.
         plan: How cells are evaluated.
-        side: Points along both directions, more where as many are computed at once.
-        processes: That share the grid.
+        side: Points along both directions.
         **options: For `loss_surface`.
     """
-    objective, together = objective_of(setup), plan.stacked * processes
-    while side**2 < 4 * together:
-        side += 1
+    objective = objective_of(setup)
 
-    def run() -> Times:
-        stamps: list[float] = []
-        begin = now(setup.device)
-        loss_surface(
-            objective,
-            points=side,
-            seed=SEED,
-            plan=plan,
-            progress=lambda *_: stamps.append(now(setup.device)),
-            distributed=processes > 1,
-            **options,
-        )
-        return stamped(begin, stamps, now(setup.device), together)
+    def work(done: Callable[[], None]) -> None:
+        loss_surface(objective, points=side, seed=SEED, plan=plan, progress=lambda *_: done(), **options)
 
-    return run
+    return work
 
 
-def theirs(setup: Setup, layout: Layout | None, side: int) -> Run:
-    """Return a function that computes a filter-normalized random plane of loss-landscapes.
+def theirs(setup: Setup, layout: Layout | None, side: int) -> Work:
+    """Return the work of a filter-normalized random plane of loss-landscapes.
 
     Args:
         setup: Network and data.
@@ -136,10 +155,9 @@ def theirs(setup: Setup, layout: Layout | None, side: int) -> Run:
     wrapper = importlib.import_module("loss_landscapes.model_interface.model_wrapper").GeneralModelWrapper
     model, images = setup.laid_out(layout is not None and layout.channels_last)
     moved: Any = model if layout is None else wrapper(model, [model], _Pieces(layout.batch_size))
+    measured = loss(nn.CrossEntropyLoss(), images, setup.labels)
 
-    def run() -> Times:
-        stamps: list[float] = []
-        measured = loss(nn.CrossEntropyLoss(), images, setup.labels)
+    def work(done: Callable[[], None]) -> None:
         with ExitStack() as stack:
             if setup.device.type != "cpu":
                 stack.enter_context(setup.device)
@@ -147,14 +165,12 @@ def theirs(setup: Setup, layout: Layout | None, side: int) -> Run:
             def metric(wrapped: Any) -> Any:
                 stack.close()  # the mode of a default device would slow every operation down
                 found = measured(wrapped)
-                stamps.append(now(setup.device))
+                done()
                 return found
 
-            begin = now(setup.device)
             main.random_plane(moved, metric, steps=side, normalization="filter", deepcopy_model=True)
-            return stamped(begin, stamps, now(setup.device))
 
-    return run
+    return work
 
 
 class _Pieces:
@@ -205,7 +221,7 @@ def cost(subject: Subject, scale: Scale, rounds: int, folder: Path | None, devic
     Args:
         subject: Network and data.
         scale: Sizes.
-        rounds: Of all contestants by turns.
+        rounds: Of all contestants; turns are a multiple.
         folder: Of CIFAR-10.
         device: Where.
 
@@ -213,32 +229,30 @@ def cost(subject: Subject, scale: Scale, rounds: int, folder: Path | None, devic
         The row: ratios, raw seconds, what was tried for the bare passes, and the trial of our plan.
     """
     setup = prepare(subject, folder, device)
-    best, tried = search(setup, subject, scale.search_rounds)
+    best, tried = best_bare(setup, scale.search_turns)
     plan, seconds = trial(setup, scale.grid**2)
     same = Plan(best.batch_size if best.batch_size < subject.samples else 0, best.channels_last)
-    passes = subject.side**2
-    runs: dict[str, Run] = {"bare": bare(setup, best, passes), "ours": ours(setup, plan, subject.side)}
-    if plan != Plan():
-        runs["ours, given"] = ours(setup, Plan(), subject.side)
-    if same not in {plan, Plan()}:
-        runs["ours, layout of bare"] = ours(setup, same, subject.side)
-    if best != Layout(subject.samples, channels_last=False):
-        runs["bare, one batch"] = bare(setup, Layout(subject.samples, channels_last=False), passes)
+    turns = rounds * subject.turns
+    plans = {"ours": plan, "ours, given": Plan(), "ours, layout of bare": same}
+    works = {"bare": (bare(setup, best), subject.cells)}
+    for number, (name, one) in enumerate(plans.items()):
+        if one not in list(plans.values())[:number]:
+            cells = max(one.stacked, subject.cells)
+            works[name] = (ours(setup, one, side_for(cells, turns)), cells)
     failures: dict[str, str] = {}
     for name, layout in ((LIBRARY, None), (f"{LIBRARY}, best batch", best)) if version() else ():
         try:
-            run = theirs(setup, layout, subject.side)
-            run()
+            theirs(setup, layout, 2)(lambda: None)
         except (RuntimeError, ArithmeticError, TypeError) as reason:
             failures[name] = str(reason).splitlines()[0]
         else:
-            runs[name] = run
-    times = paired(runs, rounds * subject.turns)
-    cells = {name: [one.cell for one in taken] for name, taken in times.items()}
-    outside = {name: [one.outside for one in taken] for name, taken in times.items()}
+            works[name] = (theirs(setup, layout, side_for(subject.cells, turns)), subject.cells)
+    times = take_turns(works, turns, lambda: now(device))
+    cell_seconds = {name: one.cell for name, one in times.items()}
+    outside = {name: 0.0 if name == "bare" else one.outside for name, one in times.items()}
     grids = {
-        name: [whole(one, scale.grid, seconds if name == "ours" else 0.0) for one in taken]
-        for name, taken in times.items()
+        name: [whole(cell, outside[name], scale.grid, seconds if name == "ours" else 0.0) for cell in one.cell]
+        for name, one in times.items()
     }
     return {
         "part": "cost",
@@ -254,13 +268,13 @@ def cost(subject: Subject, scale: Scale, rounds: int, folder: Path | None, devic
             "seconds": seconds,
             "share": seconds / statistics.median(grids["ours"]),
         },
-        "ratios": list(compare({"cell": cells, "grid": grids}, subject.network, device.type)),
+        "ratios": list(compare({"cell": cell_seconds, "grid": grids}, subject.network, device.type)),
         "failures": failures,
-        "seconds": cells,
+        "seconds": cell_seconds,
         "outside": outside,
     }
 
 
-def whole(times: Times, side: int, before: float) -> float:
+def whole(cell: float, outside: float, side: int, before: float) -> float:
     """Return the seconds of a square grid: what comes before the call, the call, its cells."""
-    return before + times.outside + side**2 * times.cell
+    return before + outside + side**2 * cell

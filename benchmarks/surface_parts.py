@@ -2,8 +2,8 @@
 
 "extras": a metric, a second split of as many samples, and bfloat16, each beside the plain grid on the plan of the
 trial. "stacked": cells together beside one at a time and beside bare passes, data as one batch. "processes": a grid
-shared by two processes beside one, each with one thread; both take turns in one launch, so that the machine's other
-work hits both, and the second process waits where the first is alone.
+shared by two processes beside one, each with one thread; whole grids take turns in one launch, so that the machine's
+other work hits both, and the second process waits where the first is alone.
 Right when ratios are those of the raw seconds, and two processes end with one row (`tests/benchmarks/test_surface.py`).
 """
 
@@ -19,24 +19,24 @@ import torch
 from torch import distributed
 
 from analysis import Plan
-from benchmarks.surface_contest import ours, trial
-from benchmarks.surface_subject import Scale, Subject, Times, bare, prepare, search
-from benchmarks.timing import paired, ratio_of
+from benchmarks.surface_contest import ours, side_for, take_turns, trial
+from benchmarks.surface_subject import Scale, Subject, bare, best_bare, prepare
+from benchmarks.timing import now, paired, ratio_of
 
 __all__ = ["beside", "extras", "processes", "stacked"]
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCH = 64  # of "processes", our choice: near the best of every network at hand on one thread
+# Of "processes", our choice: near the best batch of every network at hand on one thread, and turns that come out even.
+BATCH, SIDE = 64, 4
 
 
-def beside(times: dict[str, list[Times]], *references: str) -> dict[str, Any]:
+def beside(cells: dict[str, list[float]], *references: str) -> dict[str, Any]:
     """Return the ratios of all others to each reference, and the raw seconds.
 
     Args:
-        times: By contestant, in rounds.
+        cells: Seconds by contestant, in turns.
         *references: Names among them; the first is compared with nothing itself.
     """
-    cells = {name: [one.cell for one in taken] for name, taken in times.items()}
     ratios = [
         {"of": "cell", "ours": name, "theirs": reference, **ratio_of(taken, cells[reference])._asdict()}
         for reference in references
@@ -52,7 +52,7 @@ def extras(subject: Subject, scale: Scale, rounds: int, folder: Path | None, dev
     Args:
         subject: Network and data.
         scale: Sizes.
-        rounds: Of all by turns.
+        rounds: Of all; turns are a multiple.
         folder: Of CIFAR-10.
         device: Where.
 
@@ -67,10 +67,10 @@ def extras(subject: Subject, scale: Scale, rounds: int, folder: Path | None, dev
         "second split": {"splits": {"second": [(setup.images, setup.labels)]}},
         "bfloat16": {"precision": "bfloat16"},
     }
-    times = paired(
-        {name: ours(setup, plan, subject.side, **given) for name, given in options.items()}, rounds * subject.turns
-    )
-    found = beside(times, "plain")
+    turns, cells = rounds * subject.turns, max(plan.stacked, subject.cells)
+    works = {name: (ours(setup, plan, side_for(cells, turns), **given), cells) for name, given in options.items()}
+    times = take_turns(works, turns, lambda: now(device))
+    found = beside({name: one.cell for name, one in times.items()}, "plain")
     return {"part": "extras", "label": subject.label, "data": setup.about, "plan": vars(plan), **found}
 
 
@@ -80,7 +80,7 @@ def stacked(subject: Subject, scale: Scale, rounds: int, folder: Path | None, de
     Args:
         subject: Network and data.
         scale: Sizes.
-        rounds: Of all by turns.
+        rounds: Of all; turns are a multiple.
         folder: Of CIFAR-10.
         device: Where.
 
@@ -88,14 +88,18 @@ def stacked(subject: Subject, scale: Scale, rounds: int, folder: Path | None, de
         The row: ratios and raw seconds.
     """
     setup = prepare(subject, folder, device)
-    best, _ = search(setup, subject, scale.search_rounds)
-    runs = {str(count): ours(setup, Plan(stacked=count), subject.side) for count in scale.stacks}
-    times = paired({"bare": bare(setup, best, subject.side**2), **runs}, rounds * subject.turns)
+    best, _ = best_bare(setup, scale.search_turns)
+    turns = rounds * subject.turns
+    works = {"bare": (bare(setup, best), subject.cells)}
+    for count in scale.stacks:
+        cells = max(count, subject.cells)
+        works[str(count)] = (ours(setup, Plan(stacked=count), side_for(cells, turns)), cells)
+    times = take_turns(works, turns, lambda: now(device))
     return {
         "part": "stacked",
         "label": subject.label,
         "bare": best._asdict(),
-        **beside(times, "bare", "1"),
+        **beside({name: one.cell for name, one in times.items()}, "bare", "1"),
     }
 
 
@@ -104,7 +108,7 @@ def processes(subject: Subject, rounds: int, folder: Path | None, device: torch.
 
     Args:
         subject: Network and data.
-        rounds: Of both by turns.
+        rounds: Of both.
         folder: Of CIFAR-10.
         device: Where; on CUDA each process takes the next GPU.
 
@@ -134,18 +138,19 @@ def processes_child() -> None:
     subject = Subject(*given["subject"])
     setup = prepare(subject, given["folder"] and Path(given["folder"]), device)
     plan = Plan(min(BATCH, subject.samples))
-    alone, shared = (ours(setup, plan, subject.side, processes=number) for number in (1, 2))
 
-    def one() -> Times:
-        found = alone() if rank == 0 else Times(1.0, 0.0)
+    def cell(number: int) -> float:
+        stamps: list[float] = []
+        if number > 1 or rank == 0:
+            ours(setup, plan, SIDE, distributed=number > 1)(lambda: stamps.append(now(device)))
         distributed.barrier()
-        return found
+        return (stamps[-1] - stamps[number - 1]) / (SIDE**2 - number) if stamps else 1.0
 
-    times = paired({"one": one, "two": shared}, given["rounds"] * subject.turns)  # the same order on both
+    seconds = paired({"one": lambda: cell(1), "two": lambda: cell(2)}, given["rounds"])  # the same order on both
     distributed.destroy_process_group()
     if rank == 0:
         settings = {"data": setup.about, "threads_of_each": 1, "batch_size": plan.batch_size}
-        print(json.dumps({**settings, **beside(times, "one")}))
+        print(json.dumps({**settings, **beside(seconds, "one")}))
 
 
 if __name__ == "__main__":

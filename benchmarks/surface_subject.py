@@ -9,7 +9,6 @@ Right when every sample is passed once and made-up clocks decide the search (`te
 from __future__ import annotations
 
 import copy
-import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.curvature_subject import CLASSES, SEED, load_images
-from benchmarks.timing import now, paired
+from benchmarks.timing import Work, by_turns, now
 from gcsam.training.models import build_model
 from gcsam.training.readers import read_digits
 
@@ -30,9 +29,8 @@ __all__ = [
     "Scale",
     "Setup",
     "Subject",
-    "Times",
     "bare",
-    "fastest",
+    "best_bare",
     "layouts",
     "prepare",
     "search",
@@ -42,14 +40,14 @@ SMALLEST = 8  # samples in a batch that the search tries first
 
 
 class Subject(NamedTuple):
-    """A network, its data, and how much of a grid is timed in a round."""
+    """A network, its data, and how often it is timed."""
 
     network: str
     data: str  # "cifar10" or "digits"
     samples: int
     image_size: int
-    side: int  # points along both directions
-    turns: int  # rounds for one of the command line: the small ones vary more and cost little
+    turns: int  # for one of the command line: the small ones vary more and cost little
+    cells: int  # timed as one piece: a handover between contestants would tell in a single small one
 
     @property
     def label(self) -> str:
@@ -66,31 +64,31 @@ class Scale(NamedTuple):
     processes: Subject
     stacks: tuple[int, ...]  # cells at once
     grid: int  # points along both directions of the grid that the trial is counted for
-    search_rounds: int
+    search_turns: int
 
 
-_RESNET = Subject("resnet20", "cifar10", 512, 32, 3, 1)
-_CNN = Subject("cnn", "digits", 500, 8, 8, 2)
-_MLP = Subject("mlp", "digits", 500, 8, 16, 3)
-_TINY = Subject("mlp", "digits", 32, 8, 16, 3)
+_RESNET = Subject("resnet20", "cifar10", 512, 32, 1, 1)
+_CNN = Subject("cnn", "digits", 500, 8, 3, 4)
+_MLP = Subject("mlp", "digits", 500, 8, 5, 16)
+_TINY = Subject("mlp", "digits", 32, 8, 5, 32)
 
 FULL = Scale(
     cost=(_RESNET, _CNN, _MLP, _TINY),
-    extras=(_RESNET._replace(side=2), _CNN),
+    extras=(_RESNET._replace(samples=128), _CNN),
     stacked=(_MLP, _TINY),
-    processes=_RESNET._replace(side=4),
+    processes=_RESNET._replace(samples=128),
     stacks=(1, 2, 4, 8, 16, 32, 64),
     grid=51,
-    search_rounds=3,
+    search_turns=4,
 )
 QUICK = Scale(
-    cost=(Subject("cnn", "cifar10", 12, 8, 2, 1), Subject("mlp", "digits", 16, 8, 3, 2)),
-    extras=(Subject("cnn", "digits", 12, 8, 2, 1),),
-    stacked=(Subject("mlp", "digits", 8, 8, 3, 1),),
-    processes=Subject("mlp", "digits", 8, 8, 2, 1),
+    cost=(Subject("cnn", "cifar10", 12, 8, 1, 1), Subject("mlp", "digits", 16, 8, 2, 2)),
+    extras=(Subject("cnn", "digits", 12, 8, 1, 1),),
+    stacked=(Subject("mlp", "digits", 8, 8, 1, 1),),
+    processes=Subject("mlp", "digits", 8, 8, 1, 1),
     stacks=(1, 2),
     grid=5,
-    search_rounds=1,
+    search_turns=1,
 )
 
 
@@ -126,13 +124,6 @@ class Layout(NamedTuple):
     channels_last: bool
 
 
-class Times(NamedTuple):
-    """Seconds for each cell, and those of a call that no further cell adds to."""
-
-    cell: float
-    outside: float
-
-
 def prepare(subject: Subject, folder: Path | None, device: torch.device) -> Setup:
     """Return the network and its data.
 
@@ -162,27 +153,25 @@ def prepare(subject: Subject, folder: Path | None, device: torch.device) -> Setu
     return Setup(model.to(device).eval(), images.to(device), labels.to(device), about)
 
 
-def bare(setup: Setup, layout: Layout, passes: int) -> Callable[[], Times]:
-    """Return a function that makes bare passes over the data.
+def bare(setup: Setup, layout: Layout) -> Work:
+    """Return work of one pass over the data after the other, without end.
 
     Args:
         setup: Network and data.
         layout: Samples in a batch, and the order of memory.
-        passes: How many.
     """
     model, images = setup.laid_out(layout.channels_last)
     pieces = (torch.split(whole, layout.batch_size) for whole in (images, setup.labels))
     batches = list(zip(*pieces, strict=True))
 
-    def run() -> Times:
+    def work(done: Callable[[], None]) -> None:
         with torch.inference_mode():
-            begin = now(setup.device)
-            for _ in range(passes):
+            while True:
                 for x, y in batches:
                     F.cross_entropy(model(x), y)
-            return Times((now(setup.device) - begin) / passes, 0.0)
+                done()
 
-    return run
+    return work
 
 
 def layouts(samples: int, has_images: bool) -> list[Layout]:
@@ -197,27 +186,26 @@ def layouts(samples: int, has_images: bool) -> list[Layout]:
     return [Layout(size, order) for order in orders for size in (*powers, samples)]
 
 
-def fastest(runs: Mapping[Layout, Callable[[], Times]], rounds: int) -> tuple[Layout, list[dict[str, Any]]]:
-    """Return the layout of the smallest median, and what each took.
+def search(works: Mapping[Layout, Work], turns: int, clock: Callable[[], float]) -> tuple[Layout, list[dict[str, Any]]]:
+    """Return the layout whose fastest pass is the fastest, and what that took; other work only slows passes down.
 
     Args:
-        runs: Layout to passes.
-        rounds: Of all by turns.
+        works: Layout to its passes.
+        turns: Of all.
+        clock: Seconds.
     """
-    measured = paired({str(i): run for i, run in enumerate(runs.values())}, rounds)
-    seconds = [statistics.median(times.cell for times in taken) for taken in measured.values()]
-    found = [{**layout._asdict(), "seconds": taken} for layout, taken in zip(runs, seconds, strict=True)]
-    return list(runs)[seconds.index(min(seconds))], found
+    measured = by_turns({str(i): work for i, work in enumerate(works.values())}, turns, clock)
+    seconds = [min(taken[1:]) for taken in measured.values()]
+    found = [{**layout._asdict(), "seconds": taken} for layout, taken in zip(works, seconds, strict=True)]
+    return list(works)[seconds.index(min(seconds))], found
 
 
-def search(setup: Setup, subject: Subject, rounds: int) -> tuple[Layout, list[dict[str, Any]]]:
+def best_bare(setup: Setup, turns: int) -> tuple[Layout, list[dict[str, Any]]]:
     """Return the fastest layout of bare passes, and what each took.
 
     Args:
         setup: Network and data.
-        subject: Of them; small ones are passed several times.
-        rounds: Of all layouts by turns.
+        turns: Of all layouts.
     """
-    passes = max(1, subject.side // 3)
     tried = layouts(len(setup.labels), setup.has_images)
-    return fastest({layout: bare(setup, layout, passes) for layout in tried}, rounds)
+    return search({layout: bare(setup, layout) for layout in tried}, turns, lambda: now(setup.device))

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a plain checkout will do
+
+from benchmarks.surface_tables import SURFACE
 
 HERE = Path(__file__).parent
 Report = Mapping[str, Any]
@@ -31,10 +36,11 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine_line(report: Report) -> str:
     """Return one line that says where and when."""
     about = report["about"]
-    where = f"{about['processor']}, {about['threads']} threads" if about["device"] == "cpu" else about["device"]
+    threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
+    where = f"{about['processor']}, {threads}" if about["device"] == "cpu" else about["device"]
     versions = ", ".join(
         f"{name} {about[name]}"
-        for name in ("torch", "pytorch_optimizer", "curvlinops", "hessian_eigenthings", "pyhessian")
+        for name in ("torch", "pytorch_optimizer", "curvlinops", "hessian_eigenthings", "pyhessian", "loss_landscapes")
         if about.get(name)
     )
     return f"*{where}; Python {about['python']}, {versions}; {about['date']}.*"
@@ -118,6 +124,10 @@ def optimizer(report: Report) -> str:
     return markdown(["network", "of", "", "median of paired ratios"], cells)
 
 
+def _written(make: Callable[[Report], tuple[Sequence[str], Sequence[Sequence[str]]]]) -> Callable[[Report], str]:
+    return lambda report: markdown(*make(report))
+
+
 TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "machine": ("curvature-cpu.json", machine_line),
     "eigenpairs": ("curvature-cpu.json", eigenpairs),
@@ -126,6 +136,8 @@ TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "memory": ("curvature-cpu.json", memory),
     "optimizer": ("optimizer-cpu.json", optimizer),
     "optimizer-machine": ("optimizer-cpu.json", machine_line),
+    "surface-machine": ("surface-cpu.json", machine_line),
+    **{name: ("surface-cpu.json", _written(make)) for name, make in SURFACE.items()},
 }
 
 

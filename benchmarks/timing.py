@@ -1,7 +1,9 @@
 """Compare running times on a machine that does other things too: pairs, medians, and what the machine was.
 
 All contestants run in every round, in an order drawn anew, so that a slow moment hits all alike; a ratio is the median
-over rounds of the ratio within the round. Proved right on made-up timers (`tests/benchmarks/test_timing.py`).
+over rounds of the ratio within the round. Where a contestant's call is long and made of equal pieces, `by_turns` hands
+over after each piece, so that seconds and not minutes lie between what is compared. Proved right on made-up timers
+(`tests/benchmarks/test_timing.py`).
 Cost: that of the runs.
 """
 
@@ -13,6 +15,7 @@ import os
 import platform
 import random
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +23,13 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-__all__ = ["Ratio", "copy_speed", "machine", "median_interval", "now", "paired", "ratio_of"]
+__all__ = ["Ratio", "Work", "by_turns", "copy_speed", "machine", "median_interval", "now", "paired", "ratio_of"]
 
 Measured = TypeVar("Measured")
+
+
+Work = Callable[[Callable[[], None]], None]
+"""Does equal pieces of work, and calls what it is given after each."""
 
 
 class Ratio(NamedTuple):
@@ -62,6 +69,91 @@ def paired(
             if round_number >= 0:
                 measured[name].append(result)
     return measured
+
+
+def by_turns(
+    works: Mapping[str, Work], turns: int, clock: Callable[[], float], seed: int = 0
+) -> dict[str, list[float]]:
+    """Let contestants do one piece of their work each a turn, in random order, until all have done enough.
+
+    Each lives in a thread of its own, of which only one runs at a time.
+
+    Args:
+        works: Name to work of more pieces than there are turns; it is ended within, by an exception.
+        turns: Measured ones, >= 1.
+        clock: Seconds, once the device is done.
+        seed: Of the orders.
+
+    Returns:
+        Name to seconds: those up to the first piece's end, then those of the piece of each turn.
+
+    Raises:
+        ValueError: A contestant ended before all turns were over.
+    """
+    order, draw = [_Contestant(name, work, clock) for name, work in works.items()], random.Random(seed)
+    found = {contestant.name: contestant.seconds for contestant in order}
+    try:
+        for _ in range(turns + 1):
+            draw.shuffle(order)
+            for contestant in order:
+                contestant.go_on()
+    finally:
+        for contestant in order:
+            contestant.end()
+    return found
+
+
+class _Enough(BaseException):
+    """Ends the work of a contestant; no handler of errors takes it for one."""
+
+
+class _Contestant:
+    def __init__(self, name: str, work: Work, clock: Callable[[], float]) -> None:
+        self.name, self.seconds = name, list[float]()
+        self._work, self._clock, self._resumed = work, clock, 0.0
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._is_over = False
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def go_on(self) -> None:
+        """Let it do one piece."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        count = len(self.seconds)
+        self._go.release()
+        self._stopped.acquire()
+        if self._error is not None:
+            raise self._error
+        if len(self.seconds) == count:
+            raise ValueError(f"{self.name} ended after {count} pieces of work; give it more than there are turns")
+
+    def end(self) -> None:
+        """Stop it where it is."""
+        self._is_over = True
+        self._go.release()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        self._resumed = self._clock()
+        try:
+            self._work(self._done)
+        except _Enough:
+            pass
+        except BaseException as error:
+            self._error = error
+        self._stopped.release()
+
+    def _done(self) -> None:
+        self.seconds.append(self._clock() - self._resumed)
+        self._stopped.release()
+        self._go.acquire()
+        if self._is_over:
+            raise _Enough
+        self._resumed = self._clock()
 
 
 def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

@@ -5,8 +5,9 @@ No assertion looks at a clock, so nothing here depends on how fast or busy the m
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from benchmarks import surface as benchmark
 from benchmarks import surface_contest as contest
 from benchmarks import surface_parts as parts
 from benchmarks import surface_subject as subject
-from benchmarks.surface_subject import Layout, Subject, Times
-from benchmarks.timing import ratio_of
+from benchmarks.surface_subject import Layout, Subject
+from benchmarks.timing import Work, ratio_of
 from tests.gcsam.training.test_readers import write_cifar
 
 CPU = torch.device("cpu")
-DIGITS = Subject("cnn", "digits", 20, 8, 3, 1)
+DIGITS = Subject("cnn", "digits", 20, 8, 1, 1)
 
 
 class Watched(nn.Module):
@@ -63,31 +64,46 @@ def seen(setup: subject.Setup) -> list[tuple[int, bool]]:
 # ---- the numbers' logic
 
 
-@pytest.mark.parametrize(
-    ("stamps", "together", "cell"),
-    [
-        ([3.0, 5.0, 7.0, 9.0], 1, 2.0),
-        ([5.0, 5.0, 9.0, 9.0], 2, 2.0),
-        ([9.0, 9.1, 10.0, 15.0, 15.0, 15.0, 17.0], 3, 1.75),
-    ],
-)
-def test_the_time_of_a_cell_is_taken_behind_the_first_group(stamps: list[float], together: int, cell: float) -> None:
-    """Fails if directions and checks, or the end of the call, are counted in."""
-    times = contest.stamped(1.0, stamps, 20.0, together)
-    assert times.cell == pytest.approx(cell)
-    assert times.outside + len(stamps) * times.cell == pytest.approx(20.0 - 1.0)
-    later = contest.stamped(-99.0, stamps, 50.0, together)
-    assert later.cell == times.cell
-    assert later.outside == pytest.approx(times.outside + 130.0)
+class Clock:
+    """Time that goes on only where somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, before: float, cells: Iterable[float]) -> Work:
+        def work(done: Callable[[], None]) -> None:
+            self.now += before
+            for seconds in cells:
+                self.now += seconds
+                done()
+
+        return work
 
 
-def test_a_grid_of_one_group_is_refused() -> None:
-    with pytest.raises(ValueError, match="more cells than are computed at once, got 4 and 4"):
-        contest.stamped(0.0, [1.0, 1.0, 1.0, 1.0], 2.0, 4)
+def test_the_time_of_a_cell_has_nothing_of_what_comes_before_and_nothing_of_the_others() -> None:
+    clock = Clock()
+    works = {
+        "one": (clock.work(100.0, itertools.repeat(2.0)), 1),
+        "four": (clock.work(7.0, itertools.cycle([12.0, 0.0, 0.0, 0.0])), 4),  # together: the first is told with all
+        "grows": (clock.work(0.0, itertools.count(1.0)), 2),
+    }
+    found = contest.take_turns(works, 3, clock)
+    assert found["one"] == ([2.0, 2.0, 2.0], 100.0)
+    assert found["four"] == ([3.0, 3.0, 3.0], 7.0)
+    assert found["grows"].cell == [3.5, 5.5, 7.5]
+
+
+@pytest.mark.parametrize(("cells", "turns", "side"), [(1, 3, 3), (1, 4, 3), (4, 3, 5), (64, 75, 70)])
+def test_a_grid_is_not_over_before_all_turns_are(cells: int, turns: int, side: int) -> None:
+    assert contest.side_for(cells, turns) == side
+    assert side**2 > cells * (turns + 1) >= (side - 1) ** 2
 
 
 def test_a_whole_grid_has_its_trial_what_is_outside_and_all_cells() -> None:
-    assert contest.whole(Times(cell=2.0, outside=7.0), 51, 30.0) == 30.0 + 7.0 + 51 * 51 * 2.0
+    assert contest.whole(2.0, 7.0, 51, 30.0) == 30.0 + 7.0 + 51 * 51 * 2.0
 
 
 @pytest.mark.parametrize(
@@ -107,14 +123,11 @@ def test_all_powers_of_two_and_all_samples_are_tried(samples: int, images: bool,
     assert len(set(found)) == len(found)
 
 
-def test_the_fastest_median_wins_and_not_the_luckiest_round() -> None:
-    clocks = {
-        Layout(8, False): [0, 3, 3, 1, 3, 3],
-        Layout(16, False): [0, 2, 9, 2, 2, 2],
-        Layout(32, True): [0] + [4] * 5,
-    }
-    draws = {layout: iter(times) for layout, times in clocks.items()}  # the first round is thrown away
-    best, tried = subject.fastest({layout: lambda t=draw: Times(next(t), 0.0) for layout, draw in draws.items()}, 5)
+def test_the_fastest_pass_wins_and_not_the_first() -> None:
+    clock = Clock()
+    seconds = {Layout(8, False): [1, 3, 3, 4], Layout(16, False): [9, 9, 2, 9], Layout(32, True): [0, 4, 4, 4]}
+    works = {layout: clock.work(0.0, map(float, taken)) for layout, taken in seconds.items()}
+    best, tried = subject.search(works, 3, clock)
     assert best == Layout(16, False)
     assert [(row["batch_size"], row["channels_last"], row["seconds"]) for row in tried] == [
         (8, False, 3),
@@ -150,22 +163,38 @@ def test_targets_are_those_of_the_device() -> None:
 
 
 def test_ratios_are_those_of_the_raw_seconds() -> None:
-    times = {"bare": [Times(2.0, 0)] * 3, "1": [Times(6.0, 5)] * 3, "4": [Times(3.0, 5)] * 3}
+    times = {"bare": [2.0] * 3, "1": [6.0] * 3, "4": [3.0] * 3}
     found = parts.beside(times, "bare", "1")
     assert {(row["ours"], row["theirs"]): row["median"] for row in found["ratios"]} == {
         ("1", "bare"): 3.0,
         ("4", "bare"): 1.5,
         ("4", "1"): 0.5,
     }
-    assert found["seconds"] == {"bare": [2.0] * 3, "1": [6.0] * 3, "4": [3.0] * 3}
+    assert found["seconds"] == times
 
 
 # ---- contestants
 
 
+class Enough(Exception):
+    """Ends a contestant that would go on for ever."""
+
+
+def pieces(work: Work, number: int) -> None:
+    """Let a contestant do some pieces."""
+    count = itertools.count(1)
+
+    def done() -> None:
+        if next(count) == number:
+            raise Enough
+
+    with pytest.raises(Enough):
+        work(done)
+
+
 @pytest.mark.parametrize("layout", [Layout(8, False), Layout(8, True), Layout(20, False)])
 def test_bare_passes_see_every_sample_once(setup: subject.Setup, layout: Layout) -> None:
-    subject.bare(setup, layout, 3)()
+    pieces(subject.bare(setup, layout), 3)
     once = [8, 8, 4] if layout.batch_size == 8 else [20]
     assert seen(setup) == [(size, layout.channels_last) for size in once * 3]
 
@@ -175,34 +204,22 @@ def test_bare_passes_record_no_graph(setup: subject.Setup, monkeypatch: pytest.M
     monkeypatch.setattr(
         Watched, "forward", lambda *_: modes.append(torch.is_inference_mode_enabled()) or torch.zeros(20, 10)
     )
-    subject.bare(setup, Layout(20, False), 1)()
+    pieces(subject.bare(setup, Layout(20, False)), 1)
     assert modes == [True]
 
 
 @pytest.mark.parametrize(("plan", "sizes"), [(Plan(), [20]), (Plan(8, channels_last=True), [8, 8, 4])])
 def test_our_grid_follows_the_plan(setup: subject.Setup, plan: Plan, sizes: list[int]) -> None:
-    run = contest.ours(setup, plan, 3)
-    seen(setup).clear()
-    run()
+    contest.ours(setup, plan, 3)(lambda: None)
     cells = seen(setup)[-9 * len(sizes) :]
     assert [size for size, _ in cells] == sizes * 9
     assert {last for _, last in cells} == {plan.channels_last}
 
 
-def test_a_grid_grows_where_many_cells_are_computed_at_once(setup: subject.Setup) -> None:
-    """Else there would be no group behind the first one to take the time of."""
-    totals: list[int] = []
-
-    def counted(*_: Any, points: int, progress: Any, **__: Any) -> None:
-        for done in range(1, points**2 + 1):
-            progress(done, points**2)
-        totals.append(points**2)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contest, "loss_surface", counted)
-        for stacked in (1, 2, 4):
-            contest.ours(setup, Plan(stacked=stacked), 2)()
-    assert totals == [4, 9, 16]
+def test_our_cells_are_told_one_by_one(setup: subject.Setup) -> None:
+    calls: list[int] = []
+    contest.ours(setup, Plan(), 3)(lambda: calls.append(len(seen(setup))))
+    assert [after - before for before, after in itertools.pairwise(calls)] == [1] * 8
 
 
 def test_the_network_suits_the_other_library() -> None:
@@ -220,7 +237,7 @@ def test_the_network_suits_the_other_library() -> None:
 
 def test_real_images_are_taken_where_a_folder_is_given(tmp_path: Path) -> None:
     write_cifar(tmp_path)
-    found = subject.prepare(Subject("mlp", "cifar10", 4, 16, 2, 1), tmp_path, CPU)
+    found = subject.prepare(Subject("mlp", "cifar10", 4, 16, 1, 1), tmp_path, CPU)
     assert found.about.startswith("CIFAR-10")
     assert found.labels.tolist() == [0, 1, 2, 0]
 
@@ -233,10 +250,12 @@ def test_the_other_library_passes_every_sample_at_every_cell(
 ) -> None:
     """Fails if its batches are not those of the layout, or a call leaves the weights moved."""
     before = [parameter.clone() for parameter in setup.model.parameters()]
-    run = contest.theirs(setup, layout, 4)
+    work, calls = contest.theirs(setup, layout, 4), list[int]()
     for _ in range(2):
         seen(setup).clear()
-        run()
+        work(lambda: calls.append(len(seen(setup))))
+        assert calls == [len(sizes) * cell for cell in range(1, 17)]
+        calls.clear()
         assert seen(setup) == [(size, layout is not None) for size in sizes * 16]
     assert all(torch.equal(*pair) for pair in zip(before, setup.model.parameters(), strict=True))
 
@@ -287,10 +306,11 @@ def test_a_cell_is_compared_with_bare_passes_on_each_network(report: dict[str, A
         again = ratio_of(row["seconds"]["ours"], row["seconds"]["bare"])
         assert {**cell, **again._asdict()} == cell
         whole = [
-            contest.whole(Times(*times), 5, row["trial"]["seconds"])
-            for times in zip(row["seconds"]["ours"], row["outside"]["ours"], strict=True)
+            contest.whole(cell_seconds, row["outside"]["ours"], 5, row["trial"]["seconds"])
+            for cell_seconds in row["seconds"]["ours"]
         ]
         bare = [25 * seconds for seconds in row["seconds"]["bare"]]
+        assert row["outside"]["bare"] == 0
         assert grid["median"] == pytest.approx(ratio_of(whole, bare).median)
         assert row["failures"] == {}
 
@@ -308,7 +328,7 @@ def test_extras_ask_for_what_they_are_named_for(monkeypatch: pytest.MonkeyPatch)
 
     def noted(setup: subject.Setup, *_: Any, **options: Any) -> Any:
         asked.append({**options, "samples": len(setup.labels)})
-        return lambda: Times(1.0, 0.0)
+        return lambda done: [done() for _ in range(9)]
 
     monkeypatch.setattr(parts, "ours", noted)
     parts.extras(DIGITS, subject.QUICK, 1, None, CPU)

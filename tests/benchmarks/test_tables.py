@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import surface_tables, tables
 
 README = tables.HERE / "README.md"
 
@@ -28,3 +28,52 @@ def test_every_table_has_rows() -> None:
 def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'speed' is no table; there are machine, eigenpairs"):
         tables.filled("<!-- speed -->\n<!-- end -->", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "median", "verdict"),
+    [
+        ({"at_most": 1.05}, 1.05, ", met"),
+        ({"at_most": 1.05}, 1.06, ", missed"),
+        ({"at_least": 1.9}, 1.9, ", met"),
+        ({"at_least": 1.9}, 1.89, ", missed"),
+        ({"at_most": None, "at_least": None}, 9.0, ""),
+    ],
+)
+def test_a_target_is_met_on_its_side_of_the_median(target: dict[str, float], median: float, verdict: str) -> None:
+    """The interval does not decide: it reaches over the target on both sides here."""
+    found = surface_tables.judged({"median": median, "low": 0.5, "high": 3.0, **target})
+    assert found == f"{median:.2f} [0.50, 3.00]{verdict}"
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"batch_size": 0, "channels_last": False, "stacked": 1}, "as given"),
+        ({"batch_size": 64, "channels_last": True}, "batches of 64, channels last"),
+        ({"batch_size": 0, "channels_last": False, "stacked": 8}, "as given, 8 cells at once"),
+    ],
+)
+def test_a_plan_is_told_in_words(plan: dict[str, int], words: str) -> None:
+    assert surface_tables.laid_out(plan) == words
+
+
+def test_a_ratio_is_found_by_its_names_and_what_it_is_of() -> None:
+    """Fails if a cell's ratio stands in the place of the whole grid's, or the other way round."""
+
+    def ratio(of: str, ours: str, theirs: str, median: float) -> dict[str, float | str]:
+        return {"of": of, "ours": ours, "theirs": theirs, "median": median, "low": median, "high": median}
+
+    row = {
+        "part": "cost",
+        "label": "net",
+        "bare": {"batch_size": 8, "channels_last": False},
+        "search": [{"seconds": 0.5}, {"seconds": 0.25}],
+        "ratios": [
+            ratio("grid", "ours", "bare", 2.0),
+            ratio("cell", "bare", "ours", 3.0),
+            ratio("cell", "ours", "bare", 1.0),
+        ],
+    }
+    (cells,) = surface_tables.bare({"rows": [row, {"part": "extras"}]})[1]
+    assert cells == ["net", "batches of 8", "250", "1.00 [1.00, 1.00]", "2.00 [2.00, 2.00]"]

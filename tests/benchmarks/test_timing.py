@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import nn
 from benchmarks import optimizer as benchmark
 from benchmarks import peers
 from benchmarks.peers import PlainSAM
-from benchmarks.timing import machine, median_interval, paired, ratio_of
+from benchmarks.timing import Work, by_turns, machine, median_interval, paired, ratio_of
 from gcsam import GCSAM
 from tests.gcsam.small import backward_of, network
 
@@ -55,6 +56,55 @@ def test_the_order_is_that_of_the_seed() -> None:
         return calls
 
     assert order(0) == order(0) != order(1)
+
+
+def test_turns_hand_over_after_each_piece_and_the_first_is_apart() -> None:
+    """Fails if two work at once, a piece is timed with another's, or a contestant goes on after the last turn."""
+    calls: list[str] = []
+    ended: list[str] = []
+    threads = threading.active_count()
+
+    def contestant(name: str) -> Work:
+        def work(done: Callable[[], None]) -> None:
+            try:
+                while True:
+                    calls.append(name)
+                    done()
+            finally:
+                ended.append(name)
+
+        return work
+
+    seconds = by_turns({name: contestant(name) for name in "abc"}, 39, lambda: float(len(calls)), seed=3)
+    turns = [calls[start : start + 3] for start in range(0, len(calls), 3)]
+    assert len(turns) == 40
+    assert all(sorted(names) == ["a", "b", "c"] for names in turns)
+    assert len({tuple(names) for names in turns}) == 6
+    assert seconds == {name: [1.0] * 40 for name in "abc"}  # one call each, whoever else had a turn meanwhile
+    assert sorted(ended) == ["a", "b", "c"]
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
+def test_what_a_contestant_raises_reaches_the_caller(error: BaseException) -> None:
+    threads = threading.active_count()
+
+    def failing(done: Callable[[], None]) -> None:
+        done()
+        raise error
+
+    def endless(done: Callable[[], None]) -> None:
+        while True:
+            done()
+
+    with pytest.raises(type(error)):
+        by_turns({"failing": failing, "endless": endless}, 3, lambda: 0.0)
+    assert threading.active_count() == threads
+
+
+def test_too_little_work_is_refused() -> None:
+    with pytest.raises(ValueError, match="short ended after 2 pieces of work"):
+        by_turns({"short": lambda done: [done(), done()] and None}, 2, lambda: 0.0)
 
 
 def test_no_round_is_refused() -> None:
