@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
+
+from analysis.slots import Slots
 
 BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
 """Called as batch_loss(model, batch); returns (loss_sum, count), where count is what the mean is over."""
@@ -27,16 +28,8 @@ def on_tensors(model: nn.Module, state: Mapping[str, Tensor], function: Callable
         function: Of the model.
         *args: Its further arguments.
     """
-    return functional_call(_Around(model, function), {f"model.{name}": tensor for name, tensor in state.items()}, args)
-
-
-class _Around(nn.Module):
-    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.model, self._function = model, function
-
-    def forward(self, *args: Any) -> Any:
-        return self._function(self.model, *args)
+    with Slots(model).holding(state):
+        return function(model, *args)
 
 
 class ModelAt:
@@ -52,7 +45,8 @@ class ModelAt:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on those tensors."""
-        return functional_call(self._model, self._state, args, kwargs)
+        with Slots(self._model).holding(self._state):
+            return self._model(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

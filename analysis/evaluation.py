@@ -1,6 +1,6 @@
 """(model, loss, data, parameters): the loss of a batch at any weights, and what holds while anything is measured.
 
-The model is evaluated on copies (`torch.func.functional_call`), so its weights, buffers and `.grad` are never written.
+The model is evaluated on other tensors (`analysis.slots`), so its weights, buffers and `.grad` are never written.
 `analysis.objective` makes sums over the data and derivatives out of this; measurements that need single batches use it
 directly. Proved right by the tests of the objective (`tests/analysis/test_objective.py`). Cost: that of the model.
 """

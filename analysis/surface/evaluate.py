@@ -1,8 +1,8 @@
 """The loss at many points, at little more than the cost of bare forward passes.
 
 `Objective.loss` reads the data, checks them and holds the model at every call. A grid of thousands of cells does each
-of these once: the batches stay on the device, and one `functional_call` serves all batches of a point. Right when a
-point's loss equals `objective.loss(at)` bit for bit (`tests/analysis/surface/test_evaluate.py`).
+of these once: the batches stay on the device, and weights are put in place once for all batches of a point. Right when
+a point's loss equals `objective.loss(at)` bit for bit (`tests/analysis/surface/test_evaluate.py`).
 Cost: 1.01 to 1.04 bare passes under inference mode (one CPU thread; a small CNN on 1,077 images of 8x8, in 1 to 17
 batches); memory for the data, up to `HELD_BYTES`.
 """

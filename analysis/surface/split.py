@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
 from analysis.objective import Objective
+from analysis.slots import Slots
 from analysis.surface.evaluate import Held, read_once
 from analysis.surface.identity import rounded_fingerprint
 from analysis.surface.plan import Plan
 from analysis.surface.quantities import Array, Quantities, Units, unit_of
-from analysis.surface.slots import Slots
 
 State = Mapping[str, Tensor]
 # Of one point over one split: loss_sum, count, and the units of the loss and of each metric.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from analysis import Objective
+from analysis import GaussNewton, Objective
 from tests.cases import CASES, Attention
 from tests.compare import assert_close
 
@@ -118,3 +118,27 @@ def test_a_loss_that_looks_at_weights_or_methods_sees_those_it_is_evaluated_on()
     assert objective.gradient(at).tolist() == [4 + 2, 4 + 4, 4 + 6, 0]
     assert objective.hvp(torch.ones(4), at).tolist() == [2, 2, 2, 0]
     assert torch.equal(model.weight, kept)
+
+
+def test_a_module_registered_twice_is_as_found() -> None:
+    """Fails with torch.func.functional_call, which puts back under the second name what it put in place itself."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+            self.again = self.first
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.again(torch.tanh(self.first(x)))
+
+    model = Twice()
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    objective = Objective(model, nn.MSELoss(), (torch.ones(3, 2), torch.zeros(3, 2)))
+    at = torch.zeros(6)
+    assert objective.loss(at) == 0.0
+    objective.gradient(at)
+    objective.hvp(torch.ones(6), at)
+    GaussNewton(objective).hvp(torch.ones(6))
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in model.state_dict().items())
+    assert isinstance(model.first.weight, nn.Parameter)

@@ -1,9 +1,11 @@
-"""Where a model keeps its tensors, found once, so that the weights of each of many points are put in place cheaply.
+"""Where a model keeps its tensors, so that others are put in their place, and its own back afterwards.
 
-`torch.func.functional_call` walks the module tree at every call, for names and for tied weights; a grid of thousands of
-cells walks it once. Right when what the model computes, and what it is afterwards, are those of `functional_call`, for
-tied weights and recurrent layers too, and also where the call raises (`tests/analysis/surface/test_slots.py`).
-Cost: two assignments for each tensor and call.
+`torch.func.functional_call` does the same, with two faults: it walks the module tree at every call, which a grid of
+thousands of cells need not; and it leaves a module that is registered twice with changed weights (torch 2.13), because
+under the second name it keeps what it has put in place itself as what was there. Right when what the model computes is
+what a copy computes by `functional_call`, and the model is as found, for tied weights, modules in two places and
+recurrent layers, also where the call raises (`tests/analysis/test_slots.py`).
+Cost: a walk through the module tree once, then two assignments for each tensor and call.
 """
 
 from __future__ import annotations

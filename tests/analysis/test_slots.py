@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from analysis.surface.slots import Slots
+from analysis.slots import Slots
 
 
 class Tied(nn.Module):
