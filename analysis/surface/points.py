@@ -133,8 +133,11 @@ class Points:
         self.anchors = [self._values(point, sums) for point, sums in zip(runs, self._anchor_sums, strict=True)]
 
     def _compared(self, share: Sequence[float]) -> Array:
+        if len(share) == 1:
+            return share[0] * self._anchor_sums[0]
         with np.errstate(invalid="ignore"):  # 0 times an end that is not finite
-            return np.tensordot(np.array(share), np.stack(self._anchor_sums[: len(share)]), 1)
+            mixed: Array = np.asarray(share) @ np.stack(self._anchor_sums)
+        return mixed
 
     def _runs(self, states: Sequence[State]) -> Iterator[tuple[Run, ...]]:
         """Yield what each point adds up to over each split."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
@@ -93,10 +92,12 @@ def on_host(found: Sums, number: int) -> list[Run]:
     """
     total, count, units = found
     parts = [part.reshape(number, -1) for part in (total, count, *(part for pair in units for part in pair))]
-    rows = torch.cat(parts, 1).cpu().numpy()  # [points, total, count, sums, counts, sums, ...]
-    ends = np.cumsum([part.shape[1] for part in parts])
-    pieces = [np.split(row, ends[:-1]) for row in rows]
-    return [
-        (float(first[0]), float(second[0]), list(zip(rest[::2], rest[1::2], strict=True)))
-        for first, second, *rest in pieces
-    ]
+    widths = [part.shape[1] for part in parts[2:]]
+    runs: list[Run] = []
+    for row in torch.cat(parts, 1).cpu().numpy():  # total, count, sums, counts, sums, ...
+        pieces, start = [], 2
+        for width in widths:
+            pieces.append(row[start : start + width])
+            start += width
+        runs.append((float(row[0]), float(row[1]), list(zip(pieces[::2], pieces[1::2], strict=True))))
+    return runs

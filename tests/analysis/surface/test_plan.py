@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from analysis import Plan
-from analysis.surface.plan import BUDGET, checked, fastest, first_samples
+from analysis.surface.plan import BUDGET, channels_last, checked, fastest, first_samples
 
 BATCHES = [(torch.randn(200, 2), torch.zeros(200)) for _ in range(3)]
 
@@ -120,6 +120,15 @@ def test_images_lie_channels_last_and_nothing_else() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert same is label
     assert other is volume
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 3, 4), (5, 6, 1, 1), (5, 6, 3, 4), (1, 1, 1, 1)])
+def test_one_channel_or_one_pixel_has_the_strides_of_its_order_too(shape: tuple[int, ...]) -> None:
+    """Fails with `contiguous` alone, by which a convolution takes the kernel for the other order."""
+    tensor = torch.randn(shape)
+    found = channels_last(tensor)
+    assert torch.equal(found, tensor)
+    assert found.stride() == torch.empty(shape, memory_format=torch.channels_last).stride()
 
 
 def test_the_first_samples_are_the_first() -> None:
