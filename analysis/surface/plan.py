@@ -84,7 +84,7 @@ def checked(plan: Plan | str) -> Plan | str:
 
 
 def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Timer, worth: float = 0.0) -> Plan:
-    """Try batch sizes, then the order of memory, then points together, and return the fastest plan that agrees.
+    """Try the order of memory, batch sizes, then points together, and return the fastest plan that agrees.
 
     Args:
         batches: All of the data.
@@ -109,13 +109,14 @@ def fastest(batches: Sequence[Any], num_points: int, tolerance: float, timed: Ti
     if expected < worth:
         return Plan()
     trial = _Trial(timed, Plan(), seconds, loss, samples, tolerance, BUDGET * expected)
+    trial.improves(channels_last=True)  # first: which size is best depends on it
     for factor in (0.5, 2.0):
         size, misses = _power_of_two(lengths[0]), 0
         while misses < 2 and SMALLEST <= (size := int(size * factor)) <= samples:
             misses = 0 if trial.improves(batch_size=size) else misses + 1
         if trial.best.batch_size:
             break  # smaller ones are faster, so larger ones are not
-    trial.improves(channels_last=True)
+    trial.improves(channels_last=not trial.best.channels_last)
     trial.narrow(trial.best.batch_size or lengths[0])
     stacked = 1
     while (stacked := 2 * stacked) <= min(MOST_STACKED, num_points) and trial.improves(stacked=stacked):
