@@ -94,9 +94,10 @@ def per_sample_norms(
 
     Side effects: none; weights, buffers, grads, train/eval modes and random state are as found.
 
-    Cost: one pass over the data, about one gradient for convolutional networks; `control` and `along` add up to a
-    forward pass each. Weights without a form take what `gradient_noise` takes, for them alone. Memory: the inputs of
-    the layers and the gradients of their outputs, and at most 2^24 numbers of per-sample gradients.
+    Cost: one pass over the data; raw and centralized take about one gradient (ResNet-18) to one and a half (ResNet-20)
+    on a CPU (`benchmarks/noise.py`), `control` and `along` up to a forward pass more each. Weights without a form add a
+    pass of `torch.func.vmap` by them alone. Memory: the inputs of the layers and the gradients of their outputs, and of
+    per-sample gradients 2^21 numbers of one layer, or one sample's; without a form 2^25.
 
     Example:
         >>> model = torch.nn.Linear(2, 1, bias=False)
