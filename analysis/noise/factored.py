@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from analysis.noise.scalars import Components, Target, assembled, component_of_along, of_gradients, units
 
 # Numbers held beside the layer's input and output: gradients formed, inputs unfolded, Gram matrices. Our choice:
-# 64 MiB in float32, because smaller pieces cost up to twice the time on two cores.
-PIECE_NUMBERS = 2**24
+# 8 MiB in float32, because larger pieces leave the cache and cost up to three times the time on one core.
+PIECE_NUMBERS = 2**21
 # From so many positions on the grouped convolution beat the unfolded product on a CPU (ResNet-18 and -20).
 GROUPED_FROM = 65
 

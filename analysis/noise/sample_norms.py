@@ -2,8 +2,8 @@
 
 Where a layer has a form of its own (`analysis.noise.layer_forms`), its inputs and output gradients are enough, and the
 gradients of samples need not exist. The weights of other layers go through `torch.func.vmap`, or a loop where that
-cannot batch the model. Of the first batch the samples with the largest and with the smallest gradient are also
-differentiated by plain autograd; a layer whose form disagrees is measured the other way: a wrong guess costs only time.
+cannot batch the model. The samples of the first batch with the smallest and the largest gradient are also
+differentiated by plain autograd; a layer whose form disagrees is measured the other way.
 
 Proved right by plain autograd, sample by sample on a float64 copy, for every kind of layer
 (`tests/analysis/noise/test_sample_norms.py`). Cost: stated at `per_sample_norms`.
@@ -94,9 +94,10 @@ def per_sample_norms(
 
     Side effects: none; weights, buffers, grads, train/eval modes and random state are as found.
 
-    Cost: one pass over the data, about one gradient for convolutional networks; `control` and `along` add up to a
-    forward pass each. Weights without a form take what `gradient_noise` takes, for them alone. Memory: the inputs of
-    the layers and the gradients of their outputs, and at most 2^24 numbers of per-sample gradients.
+    Cost: one pass over the data; raw and centralized take about one gradient (ResNet-18) to one and a half (ResNet-20)
+    on a CPU (`benchmarks/noise.py`), `control` and `along` up to a forward pass more each. Weights without a form add a
+    pass of `torch.func.vmap` by them alone. Memory: the inputs of the layers and the gradients of their outputs, and of
+    per-sample gradients 2^21 numbers of one layer, or one sample's; without a form 2^25.
 
     Example:
         >>> model = torch.nn.Linear(2, 1, bias=False)
@@ -220,10 +221,11 @@ class _Search:
         self.ways.update(dict.fromkeys(names, gradients.method))
 
     def _agreeing(self, batch: Any, names: list[str]) -> list[str]:
-        """Return the weights whose answers of this batch are those of plain autograd, on its two extreme samples.
+        """Return the weights whose answers of this batch are those of plain autograd, on two of its samples.
 
-        A sample is differentiated as a batch of twice itself, whose gradient is twice its own unless the loss or the
-        model mixes samples: convolutions of a single sample take a slower way on a CPU, 4 times on ResNet-18.
+        The smallest gradient tells of losses that leave easy samples out, the largest of layers; both, of samples in
+        another order, which may leave one where it was. Each is differentiated as a batch of twice itself, whose
+        gradient is twice its own unless samples are mixed: convolutions of a single sample take a slower way on a CPU.
         """
         squares = torch.stack([self.found[name][-1][0, 0] for name in names])  # [names, B]
         total = squares.sum(0)
@@ -233,7 +235,7 @@ class _Search:
             torch.float64 if all(x.dtype == torch.float64 for x in leaves) else torch.float32
         ]
         is_right = torch.ones(len(names), dtype=torch.bool, device=squares.device)
-        for i in {int(total.argmax()), int(total.argmin())}:
+        for i in {int(total.argmin()), int(total.argmax())}:
             loss_sum, _ = self._objective.evaluate(replaced, _twice(batch, i))
             pieces = gradients_of(loss_sum, leaves)
             truth = torch.stack([torch.linalg.vector_norm(piece).double() / 2 for piece in pieces])

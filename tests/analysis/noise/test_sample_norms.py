@@ -147,7 +147,7 @@ def test_weights_used_twice_outside_their_layer_or_parametrized() -> None:
 
 
 def test_means_over_tokens_with_ignored_ones() -> None:
-    """g_i is the gradient of the sum over sample i's valid tokens; sample 3 has none."""
+    """g_i is the gradient of the sum over sample i's valid tokens; sample 3 has none, so it cannot vouch for layers."""
     model, loss_fn, batches = tokens()
     objective = Objective(model, loss_fn, batches)
     vector, along = random_along(objective)
@@ -225,7 +225,7 @@ def _hardest(output: Tensor, target: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss_fn", [_contrast, _hardest])
 def test_a_loss_that_compares_samples_is_refused(loss_fn: Callable[..., Tensor]) -> None:
-    """Fails if only the sample with the largest gradient is checked: the hardest half of a batch has it."""
+    """Fails if only the sample with the largest gradient is looked at: it is in the hardest half of its batch."""
     torch.manual_seed(0)
     objective = Objective(nn.Linear(3, 2), loss_fn, [(torch.randn(8, 3), torch.randint(2, (8,)))])
     with pytest.raises(ValueError, match=r"the loss must be a sum over samples, got loss [^\n]* has no per-sample"):

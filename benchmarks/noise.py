@@ -1,0 +1,198 @@
+"""What the squared norms of all per-sample gradients cost, in plain gradients of the same batch, and beside vmap.
+
+"norms" is `analysis.per_sample_norms`, raw and centralized, with its check on single samples, which a data set of many
+batches pays once. "vmap" forms per-sample gradients by `torch.func.vmap` in the chunk that was fastest in a trial, and
+takes the same numbers from them. "gradient" is autograd as anyone would write it. All run in every round; a ratio is
+the median over rounds. Right when the contestants agree on the norms (`tests/benchmarks/test_noise.py`).
+
+    python benchmarks/noise.py --threads 2 --rounds 9
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a plain checkout will do
+
+from analysis import Objective, per_sample_norms
+from analysis.noise.per_sample import PerSampleGradients
+from benchmarks.curvature_subject import SEED, build, load_images
+from benchmarks.timing import machine, now, paired, ratio_of
+
+KINDS = ("raw", "centralized")
+CHUNKS = (1, 4, 16, 32, 64, 128)
+
+
+class Subject(NamedTuple):
+    """A network and a batch, with the ratios it should reach."""
+
+    network: str
+    batch: int
+    image_size: int
+    at_most: float | None  # norms / gradient
+    at_least: float | None  # vmap / norms
+
+
+FULL = (
+    Subject("resnet20", 128, 32, 1.25, 1.0),
+    Subject("resnet18", 64, 32, 1.1, 2.5),
+    Subject("vit-tiny", 64, 32, None, 1.0),
+)
+QUICK = (Subject("cnn", 8, 8, None, None),)
+
+
+def contestants(subject: Subject, device: torch.device) -> dict[str, Callable[..., Any]]:
+    """Return what runs: "gradient" and "norms", and "vmap" which takes a chunk.
+
+    Args:
+        subject: Network and batch.
+        device: Where.
+    """
+    images, labels, _ = load_images(None, subject.batch, subject.image_size)
+    images, labels = images.to(device), labels.to(device)
+    model, loss_fn = build(subject.network, subject.image_size).to(device).eval(), nn.CrossEntropyLoss()
+    parameters = list(model.parameters())
+    objective = Objective(model, loss_fn, [(images, labels)])
+    return {
+        "gradient": lambda: torch.autograd.grad(loss_fn(model(images), labels), parameters),
+        "norms": lambda: per_sample_norms(objective, kinds=KINDS),
+        "vmap": lambda chunk: by_vmap(objective, chunk),
+    }
+
+
+def by_vmap(objective: Objective, chunk: int) -> Tensor:
+    """Return ||g_i||^2 and ||P g_i||^2 of every sample, [2, N], from per-sample gradients formed in chunks.
+
+    Args:
+        objective: Whose.
+        chunk: Samples at once.
+    """
+    found = []
+    with objective.measuring(with_grad=True), sdpa_kernel(SDPBackend.MATH):
+        for pieces in PerSampleGradients(objective, objective.state(), chunk):
+            total = torch.zeros(2, len(next(iter(pieces.values()))), device=objective.device)
+            for name, gradient in pieces.items():
+                axes = tuple(axis + 1 for axis in objective.centralize_dims[name])
+                square = torch.linalg.vector_norm(gradient.flatten(1), dim=1).square()
+                total[0] += square
+                removed = gradient.mean(axes).flatten(1).square().sum(1) if axes else 0.0
+                total[1] += square - removed * (gradient[0].numel() / max(1, _rows(gradient, axes)))
+            found.append(total)
+    return torch.cat(found, 1)
+
+
+def _rows(gradient: Tensor, axes: tuple[int, ...]) -> int:
+    """Count the rows of one sample's gradient."""
+    return int(gradient[0].numel() / torch.Size([gradient.shape[axis] for axis in axes]).numel())
+
+
+def clocked(function: Callable[[], Any], device: torch.device) -> Callable[[], float]:
+    """Return a function that calls another and returns the seconds it took."""
+
+    def once() -> float:
+        begin = now(device)
+        function()
+        return now(device) - begin
+
+    return once
+
+
+def measure(subject: Subject, device: torch.device, rounds: int) -> dict[str, Any]:
+    """Compare the contestants on one subject.
+
+    Args:
+        subject: Network and batch.
+        device: Where.
+        rounds: Of each.
+
+    Returns:
+        The row: ratios with their targets, seconds, the chunk of vmap, and the ways of our layers.
+    """
+    runs = contestants(subject, device)
+    vmap = runs.pop("vmap")
+    chunks = [chunk for chunk in CHUNKS if chunk < subject.batch] + [subject.batch]
+    trial = {chunk: min(clocked(lambda chunk=chunk: vmap(chunk), device)() for _ in range(2)) for chunk in chunks}
+    best = min(trial, key=lambda chunk: trial[chunk])
+    runs["vmap"] = lambda: vmap(best)
+    found = runs["norms"]()
+    norms = torch.stack([getattr(found, kind).sum(1) for kind in KINDS])
+    error = ((vmap(best).cpu().double() - norms).abs() / norms[0]).max()
+    seconds = paired({name: clocked(run, device) for name, run in runs.items()}, rounds)
+    pairs = [("norms", "gradient", "at_most", subject.at_most), ("vmap", "norms", "at_least", subject.at_least)]
+    pairs.append(("vmap", "gradient", "at_most", None))
+    return {
+        **subject._asdict(),
+        "ratios": [
+            {"ours": a, "theirs": b, **ratio_of(seconds[a], seconds[b])._asdict(), key: target}
+            for a, b, key, target in pairs
+        ],
+        "relative_error": float(error),
+        "chunk": best,
+        "trial": trial,
+        "ways": {way: found.ways.count(way) for way in sorted(set(found.ways))},
+        "seconds": seconds,
+    }
+
+
+def describe(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines to print for a row."""
+    for ratio in row["ratios"]:
+        aims = [f"{word} {ratio[key]}" for key, word in (("at_most", "<="), ("at_least", ">=")) if ratio.get(key)]
+        interval = f"[{ratio['low']:.2f}, {ratio['high']:.2f}]"
+        aim = f"  target {aims[0]}" if aims else ""
+        yield f"{row['network']}: {ratio['ours']} / {ratio['theirs']} = {ratio['median']:.2f} {interval}{aim}"
+    yield f"{row['network']}: vmap in chunks of {row['chunk']}, difference {row['relative_error']:.0e}, {row['ways']}"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="What the norms of all per-sample gradients cost, in plain gradients and beside vmap.",
+        epilog="example: python benchmarks/noise.py --only resnet20 --rounds 9 --threads 2",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where there is")
+    parser.add_argument("--only", metavar="NETWORKS", help="of resnet20,resnet18,vit-tiny; all")
+    parser.add_argument("--quick", action="store_true", help="a tiny network, to see that everything runs")
+    parser.add_argument("--rounds", type=int, default=9, help="measured rounds")
+    parser.add_argument("--threads", type=int, help="of the processor; torch's choice where not given")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/noise-<device>.json")
+    given = parser.parse_args(arguments)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no CUDA device here; use --device cpu")
+    if given.rounds < 1:
+        parser.error(f"--rounds must be >= 1, got {given.rounds}; 9 give an interval of a few percent")
+    known = [subject.network for subject in (QUICK if given.quick else FULL)]
+    given.only = given.only.split(",") if given.only else known
+    unknown = [name for name in given.only if name not in known]
+    if unknown:
+        parser.error(f"--only {unknown[0]!r} is unknown; use some of {','.join(known)}")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the file."""
+    given = parse(arguments)
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    device = torch.device(given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    settings = {"rounds": given.rounds, "seed": SEED, "quick": given.quick, "only": given.only}
+    report: dict[str, Any] = {"about": machine(device), "settings": settings, "rows": []}
+    target = given.output or Path(__file__).parent / "results" / f"noise-{device.type}.json"
+    for subject in QUICK if given.quick else FULL:
+        if subject.network in given.only:
+            report["rows"].append(measure(subject, device, given.rounds))
+            print(*describe(report["rows"][-1]), sep="\n", flush=True)
+            target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")  # each time: a run takes long
+
+
+if __name__ == "__main__":
+    main()
