@@ -184,7 +184,8 @@ def scan(wanted: Scan, splits: Mapping[str, Any] | None = None, *, distributed: 
     cells = math.prod(points)
     title = f"{TITLES[wanted.kind]} {' x '.join(map(str, points))}"
     cost = {LOSS: 0.01, GRADIENT: 0.03, CURVATURE: 1.0}[wanted.of]
-    return Stage("surface", name, title, _settings(wanted, points, extent, splits), compute, True, cells * cost)
+    settings = _settings(wanted, points, extent, splits)
+    return Stage("surface", name, title, settings, compute, True, cells * cost, decides_itself=bool(wanted.toward))
 
 
 def _toward(objective: Objective, checkpoints: Sequence[Mapping[str, Any]]) -> list[Any]:

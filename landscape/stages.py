@@ -42,6 +42,8 @@ class Stage:
             goes on where it was; the others ignore it.
         is_grid: Whether it is such a grid.
         weight: Its share of the time of a run, in any unit; only the time left that is shown depends on it.
+        decides_itself: Whether it depends on what no setting says, other checkpoints for example: it is then always
+            called, computes what is missing, and refuses a stored one that is of others.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Stage:
     compute: Compute
     is_grid: bool = False
     weight: float = 1.0
+    decides_itself: bool = False
 
     @property
     def key(self) -> str:
@@ -78,7 +81,7 @@ def is_finished(stage: Stage, path: str | os.PathLike[str]) -> bool:
                 f"{os.fspath(path)} holds {stage.key} with {name} {stored}, asked for is {wanted}; give the same, "
                 "or --again to replace it"
             )
-    return found.attributes.get("status") != UNFINISHED
+    return found.attributes.get("status") != UNFINISHED and not stage.decides_itself
 
 
 def curvature(*, top: int = TOP, seed: int = 0) -> list[Stage]:

@@ -157,4 +157,12 @@ def _stage(way: Curve, ends: tuple[Any, Any], options: dict[str, Any], batchnorm
         settings["extent"] = list(options["extent"])
     else:
         settings |= {"steps": options["steps"], "seed": options["seed"]}
-    return Stage("surface", name, f"{way.value} path of {options['points']} points", settings, compute, is_grid=True)
+    return Stage(
+        "surface",
+        name,
+        f"{way.value} path of {options['points']} points",
+        settings,
+        compute,
+        is_grid=True,
+        decides_itself=True,
+    )

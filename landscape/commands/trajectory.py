@@ -107,7 +107,7 @@ def _path_stage(named: dict[str, list[Path]], batchnorm: str) -> Stage:
         return project(objective, loaded, path=into, name=TRAJECTORY, progress=progress)
 
     settings = {"run_names": list(named), "point": sum(map(len, named.values())), "batchnorm": batchnorm}
-    return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute, is_grid=True)
+    return stages.Stage("surface", TRAJECTORY, "trajectory", settings, compute, is_grid=True, decides_itself=True)
 
 
 def _plane_stage(points: int, path: Path, plan: str, batchnorm: str) -> Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,23 @@ def test_an_own_network(cli: Callable[..., Done], own: Path) -> None:
     assert (done.status, done.err) == (0, ""), done.err
     linear = analysis.load(own / "way.h5", "linear_path")
     assert linear.loss.tolist() == pytest.approx(line.loss.tolist(), rel=1e-5)
+
+
+def test_other_ends_are_not_taken_for_finished(cli: Callable[..., Done], own: Path) -> None:
+    """Fails if a stored line or path is skipped by its settings alone: the file does not hold what was asked for."""
+    torch.save({name: 2 * tensor for name, tensor in torch.load("other.pt").items()}, "third.pt")
+    line = ("surface", *OWN, *"--dimensions 1 --extent 0:1 --points 2 --toward".split())
+    way = "--model nets:model --data nets:data --loss torch.nn:CrossEntropyLoss --points 2 --output way.h5".split()
+    for command, key in ((line, "direction"), (("path", *way, "net.pt"), "end_sha256")):
+        first = cli(*command, "other.pt")
+        assert (first.status, first.err) == (0, ""), first.err
+        again = cli(*command, "other.pt")
+        assert again.out[again.out.index("┏") :] == first.out[first.out.index("┏") :]
+        refused = cli(*command, "third.pt")
+        assert refused.status == 2
+        assert re.search(rf"begun with another configuration \(.*{key}: given", refused.err)
+        assert cli(*command, "third.pt", "--again").status == 0
+    assert own.joinpath("way.h5").is_file()
 
 
 @pytest.mark.parametrize(
