@@ -50,6 +50,7 @@ class Scan:
         batchnorm: That of the objective, "eval" or "recalibrate".
         seed: Of random directions.
         name: Of the scan in the file; empty for the name of its kind.
+        has_own_splits: Whether further data come from the user's function, so that no setting tells them apart.
     """
 
     of: str = LOSS
@@ -66,6 +67,7 @@ class Scan:
     batchnorm: str = "eval"
     seed: int = 0
     name: str = ""
+    has_own_splits: bool = False
 
     @property
     def kind(self) -> str:
@@ -185,7 +187,8 @@ def scan(wanted: Scan, splits: Mapping[str, Any] | None = None, *, distributed: 
     title = f"{TITLES[wanted.kind]} {' x '.join(map(str, points))}"
     cost = {LOSS: 0.01, GRADIENT: 0.03, CURVATURE: 1.0}[wanted.of]
     settings = _settings(wanted, points, extent, splits)
-    return Stage("surface", name, title, settings, compute, True, cells * cost, decides_itself=bool(wanted.toward))
+    decides = bool(wanted.toward) or wanted.has_own_splits
+    return Stage("surface", name, title, settings, compute, True, cells * cost, decides_itself=decides)
 
 
 def _toward(objective: Objective, checkpoints: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -192,6 +192,7 @@ def surface(
         batchnorm=batchnorm.value,
         seed=seed,
         name=name,
+        has_own_splits=bool(test_data),
     )
     scans.scan(wanted)  # a wrong word is said before anything is loaded
 

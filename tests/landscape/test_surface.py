@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -125,7 +126,13 @@ def test_other_ends_are_not_taken_for_finished(cli: Callable[..., Done], own: Pa
         assert refused.status == 2
         assert re.search(rf"begun with another configuration \(.*{key}: given", refused.err)
         assert cli(*command, "third.pt", "--again").status == 0
-    assert own.joinpath("way.h5").is_file()
+    more = ("surface", *OWN, *"--points 2 --test-data nets:data".split())
+    assert cli(*more).status == 0
+    sys.modules.pop("nets", None)
+    importlib.invalidate_caches()
+    own.joinpath("nets.py").write_text(NETS + "\ndef test():\n    return [(x + 1, y) for x, y in data()]\n")
+    refused = cli(*more[:-1], "nets:test")
+    assert "begun with another configuration (data_fingerprint: given" in refused.err
 
 
 @pytest.mark.parametrize(
