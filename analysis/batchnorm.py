@@ -29,7 +29,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    layers = _layers(model)
     modes = [layer.training for layer in layers]
     try:
         for layer in layers:
@@ -51,20 +51,24 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], evaluate: Callable[[An
         batches: The data, read once.
         evaluate: Runs the model on a batch; it writes the statistics where its own tensors are.
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    layers = _layers(model)
     if not layers:
         return
-    found = [(layer, layer.training, layer.momentum) for layer in layers]
+    momenta = [layer.momentum for layer in layers]
     seen = 0
     try:
-        for batch in batches:
-            first = next(tensors_of(batch))
-            length = len(first) if first.ndim else 1
-            seen += length
-            for layer in layers:
-                layer.training, layer.momentum = True, length / seen  # 1 at first: nothing is left of the old ones
-            with torch.no_grad():
+        with batch_statistics(model), torch.no_grad():
+            for batch in batches:
+                first = next(tensors_of(batch))
+                length = len(first) if first.ndim else 1
+                seen += length
+                for layer in layers:
+                    layer.momentum = length / seen  # 1 at first: nothing is left of the old ones
                 evaluate(batch)
     finally:
-        for layer, mode, momentum in found:
-            layer.training, layer.momentum = mode, momentum
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _layers(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

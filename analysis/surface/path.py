@@ -232,8 +232,7 @@ def _barriers(t: Tensor, arrays: Mapping[str, Tensor], first: Values, last: Valu
         found["barrier"] = barrier
         found["barrier_at"] = 0.0 if place is None else float(t[place])
         found["barrier_error"] = 0.0 if place is None else float(arrays["excess_error"][place])
-    ends = (torch.tensor(values["metrics"], dtype=torch.float64)[:, None] for values in (first, last))
-    start, end = ends
+    start, end = (torch.tensor(values["metrics"], dtype=torch.float64)[:, None] for values in (first, last))
     above = arrays["metrics"] - ((1 - t) * start + t * end)
     found["metric_rises"], found["metric_falls"] = (
         torch.tensor([largest(t, side * row)[0] for row in above], dtype=torch.float64) for side in (1.0, -1.0)
