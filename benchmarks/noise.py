@@ -11,7 +11,6 @@ the median over rounds. Right when the contestants agree on the norms (`tests/be
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a plain checkout
 from analysis import Objective, per_sample_norms
 from analysis.noise.per_sample import PerSampleGradients
 from benchmarks.curvature_subject import SEED, build, load_images
+from benchmarks.reports import check_common, collect, device_of, device_slug
 from benchmarks.timing import machine, now, paired, ratio_of
 
 KINDS = ("raw", "centralized")
@@ -130,6 +130,7 @@ def measure(subject: Subject, device: torch.device, rounds: int) -> dict[str, An
     pairs = [("norms", "gradient", "at_most", subject.at_most), ("vmap", "norms", "at_least", subject.at_least)]
     pairs.append(("vmap", "gradient", "at_most", None))
     return {
+        "part": subject.network,
         **subject._asdict(),
         "ratios": [
             {"ours": a, "theirs": b, **ratio_of(seconds[a], seconds[b])._asdict(), key: target}
@@ -166,15 +167,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of the processor; torch's choice where not given")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/noise-<device>.json")
     given = parser.parse_args(arguments)
-    if given.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch sees no CUDA device here; use --device cpu")
-    if given.rounds < 1:
-        parser.error(f"--rounds must be >= 1, got {given.rounds}; 9 give an interval of a few percent")
     known = [subject.network for subject in (QUICK if given.quick else FULL)]
-    given.only = given.only.split(",") if given.only else known
-    unknown = [name for name in given.only if name not in known]
-    if unknown:
-        parser.error(f"--only {unknown[0]!r} is unknown; use some of {','.join(known)}")
+    given.only = given.only or ",".join(known)
+    check_common(parser, given, known)
     return given
 
 
@@ -183,15 +178,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parse(arguments)
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    device = torch.device(given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(given.device)
     settings = {"rounds": given.rounds, "seed": SEED, "quick": given.quick, "only": given.only}
-    report: dict[str, Any] = {"about": machine(device), "settings": settings, "rows": []}
-    target = given.output or Path(__file__).parent / "results" / f"noise-{device.type}.json"
-    for subject in QUICK if given.quick else FULL:
-        if subject.network in given.only:
-            report["rows"].append(measure(subject, device, given.rounds))
-            print(*describe(report["rows"][-1]), sep="\n", flush=True)
-            target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")  # each time: a run takes long
+    target = given.output or Path(__file__).parent / "results" / f"noise-{device_slug(device)}.json"
+    subjects = [subject for subject in (QUICK if given.quick else FULL) if subject.network in given.only]
+    rows = (measure(subject, device, given.rounds) for subject in subjects)
+    collect(target, {"about": machine(device), "settings": settings}, rows, describe)
 
 
 if __name__ == "__main__":
