@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from analysis.evidence import Result, Status
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
-    from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
+    from analysis.noise.gradient_noise import gradient_noise
+    from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
@@ -46,6 +47,7 @@ __all__ = [
     "LayerNoise",
     "Line",
     "LinearPath",
+    "NoiseComparison",
     "NotRepeatable",
     "Objective",
     "PerSampleNorms",
@@ -57,6 +59,7 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "Surface",
+    "TotalComparison",
     "TotalNoise",
     "TraceEstimate",
     "Trajectory",
@@ -89,7 +92,8 @@ _HOMES = {
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
-    "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
+    "analysis.noise.gradient_noise": ("gradient_noise",),
+    "analysis.noise.results": ("GradientNoise", "LayerNoise", "NoiseComparison", "TotalComparison", "TotalNoise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),

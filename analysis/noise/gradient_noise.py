@@ -11,76 +11,24 @@ Cost: stated at `gradient_noise`.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.checks import check_whole
-from analysis.evidence import Result, Status, measured
-from analysis.noise.control import control_directions
-from analysis.noise.moments import Estimates, Moments
-from analysis.noise.per_sample import MeanGradient, PerSampleGradients, mean_gradient
+from analysis.noise.answers import Answers
+from analysis.noise.moments import Estimates, Joint, Moments
+from analysis.noise.per_sample import mean_gradient
+from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise, status_of
+from analysis.noise.scalars import KINDS, Target, of_gradients
+from analysis.noise.targets import targets_of
 from analysis.objective import Objective
 from analysis.parameters import owner_of
-from gcsam.centralize import centralize, remove_component
 
-MCCANDLISH = "McCandlish et al. (2018), arXiv 1812.06162"
-JACKKNIFE = "jackknife over samples, second-order part corrected"
-SQUARED = "loss^2/weight^2"
-KINDS = ("raw", "centralized", "control")
+RAW, CENTRALIZED, CONTROL, REMOVED = range(4)  # the kinds, as they are added up
+WHAT = "gradient noise"
 Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TotalNoise(Result):
-    """Noise and signal over all measured weights."""
-
-    trace: float = measured(units=SQUARED, description="tr(Sigma), unbiased", source=MCCANDLISH)
-    trace_standard_error: float = measured(units=SQUARED, description="Of trace", source=JACKKNIFE)
-    signal: float = measured(units=SQUARED, description="||G||^2, unbiased", source=MCCANDLISH)
-    signal_standard_error: float = measured(units=SQUARED, description="Of signal", source=JACKKNIFE)
-    noise_scale: float = measured(units="1", description="trace / signal; inf where signal <= 0", source=MCCANDLISH)
-    noise_scale_standard_error: float = measured(units="1", description="Of noise_scale", source="delta method")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LayerNoise(Result):
-    """Noise and signal of each layer, and their total."""
-
-    trace: Tensor = measured("layer", units=SQUARED, description="tr(Sigma), unbiased", source=MCCANDLISH)
-    trace_standard_error: Tensor = measured("layer", units=SQUARED, description="Of trace", source=JACKKNIFE)
-    signal: Tensor = measured("layer", units=SQUARED, description="||G||^2, unbiased", source=MCCANDLISH)
-    signal_standard_error: Tensor = measured("layer", units=SQUARED, description="Of signal", source=JACKKNIFE)
-    noise_scale: Tensor = measured(
-        "layer", units="1", description="trace / signal; inf where signal <= 0", source=MCCANDLISH
-    )
-    noise_scale_standard_error: Tensor = measured(
-        "layer", units="1", description="Of noise_scale", source="delta method"
-    )
-    total: TotalNoise = measured(description="The same over all measured weights")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GradientNoise(Result):
-    """The covariance Sigma of per-sample gradients: raw, centralized, and under a random projection."""
-
-    group: ClassVar[str] = "noise"
-    layers: tuple[str, ...] = measured("layer", description="Modules that hold the measured weights")
-    raw: LayerNoise = measured(description="Of the gradients g")
-    centralized: LayerNoise = measured(description="Of P g")
-    control: LayerNoise = measured(description="Of g without its component along a random direction in each row")
-    ascent_ratio: Tensor = measured(
-        "layer", units="1", description="q = ||P g|| / ||g|| of the mean gradient", source="cosine between g and P g"
-    )
-    ascent_ratio_total: float = measured(units="1", description="q over all measured weights")
-    num_samples: int = measured(units="1", description="N")
-    seed: int = measured(units="1", description="Of the control's directions")
-    method: str = measured(description="How per-sample gradients were computed: vmap, or loop over the samples")
-    status: Status = measured(description="How the measurement ended")
 
 
 def gradient_noise(
@@ -97,24 +45,27 @@ def gradient_noise(
     At weights fitted to these very data the mean gradient is closer to zero than G: use held-out data there.
 
     `centralized` applies P to every g_i, by the axes of `objective.centralize_dims`; `control` removes as many
-    dimensions at the same places, along random directions. The noise that P removes, tr((I-P) Sigma (I-P)), is
-    raw.trace - centralized.trace exactly; for the signal alike.
+    dimensions at the same places, along random directions. `removed` is what P takes away, (I - P) g: its noise and its
+    signal are exactly raw less centralized.
 
     Args:
         objective: Whose per-sample gradients. Its loss must be a sum over samples, its batches tensors with the
             samples along their first axis; N >= 2.
         seed: Of the control's directions, drawn on the CPU; >= 0.
-        chunk: Samples whose gradients are held at once, >= 1; chunk * D numbers, and twice that for the largest tensor.
-            None: what fits in 128 MiB of float32, our choice. It changes time and memory, not the result.
-        progress: Called as progress(done, total) in samples, after each chunk.
+        chunk: Samples taken at once, >= 1. None takes batches as they come, and of gradients that must be formed what
+            fits in 128 MiB of float32, our choice. It changes time and memory, not the result.
+        progress: Called as progress(done, total) in samples, after each piece of the data.
 
     Returns:
         GradientNoise (frozen). layers [L]: the modules that hold measured weights, in the model's order; weight and
         bias are one layer, those of the model itself go by its class name, a shared weight is at its first place.
-        raw, centralized, control: each trace [L], signal [L] (both squared loss per squared weight; signal can come out
-        negative), noise_scale [L], their standard errors, and `total`, the same as floats; the total's trace and
-        signal are the sums over layers. Standard errors are NaN for N = 2.
+        raw, centralized, control, removed: each trace [L], signal [L] (both squared loss per squared weight; signal can
+        come out negative), noise_scale [L], their standard errors, and `total`, the same as floats; the total's trace
+        and signal are the sums over layers. Standard errors are NaN for N = 2.
+        centralized_to_raw, control_to_raw, centralized_to_control: ratio [L] of noise scales with low [L] and high [L],
+        95 % intervals on the same samples, and `total`. Below 1 the first is less noisy, relative to its signal.
         ascent_ratio [L], ascent_ratio_total: q = ||P mean(g)|| / ||mean(g)||, in [0, 1]; NaN where the mean is zero.
+        ways: for each parameter how it was measured, as in `per_sample_norms`.
         status: ZERO_SIGNAL where the total's signal is <= 0, raw, centralized or control: noise_scale is then inf, as
         it is in single layers, and its standard error NaN. NOT_FINITE where gradients are. Else COMPLETE.
 
@@ -124,8 +75,9 @@ def gradient_noise(
 
     Side effects: none; weights, buffers, grads, train/eval modes and random state are as found.
 
-    Cost: two passes over the data. Memory: the chunk and about 6 D numbers, whatever N. Models that vmap cannot batch,
-    such as recurrent ones, take one forward and backward pass per sample (`method` is then "loop").
+    Cost: two passes over the data, 2.3 to 3 gradients for convolutional networks on a CPU. Memory: that of
+    `per_sample_norms` for one piece, and about 6 D numbers, whatever N. Weights without a form are measured by
+    `torch.func.vmap`, those of recurrent networks by a forward and backward pass per sample.
 
     Example:
         >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -142,101 +94,76 @@ def gradient_noise(
     check_whole("seed", seed, 0, "it seeds the control's directions")
     if chunk is not None:
         check_whole("chunk", chunk, 1, "None chooses it by memory")
-    with objective.measuring(with_grad=True), sdpa_kernel(SDPBackend.MATH):  # vmap batches only that kernel
+    layers = _Layers(objective)
+    with objective.measuring(with_grad=True):
         state = objective.state()
         mean = mean_gradient(objective, state)
-        projections = _Projections(objective, mean, seed)
-        gradients = PerSampleGradients(objective, state, chunk)
+        targets = targets_of(objective, state, KINDS, mean.vector.to(objective.dtype), seed, is_centered=True)
+        answers = Answers(objective, state, targets, WHAT, chunk)
+        scale = (mean.num_samples / mean.count) ** 2  # of all that is quadratic, from loss_sum to g
         moments = Moments()
-        for pieces in gradients:
-            squares, along_mean, neighbors = projections.scalars(pieces).unbind(-1)
-            moments.update(squares, along_mean, neighbors)
+        for piece in answers:
+            numbers = layers.added_up(piece) * scale
+            if moments.num_samples == 0:
+                numbers[:, :, 2, 0] = 0.0  # the first sample has no neighbor, whatever 0 * inf is
+            moments.update(*numbers.unbind(2))
             if progress is not None:
                 progress(moments.num_samples, mean.num_samples)
-        gradients.check_additive(mean)
-    mean_square = projections.mean_square()
-    ratio = (mean_square[1] / mean_square[0]).sqrt()  # [L + 1]
-    raw, centralized, control = _by_kind(moments.estimates(mean_square))
+        answers.check_sums(mean.loss_sum, mean.count)
+    mean_square = layers.added_up({name: _squares(target) for name, target in targets.items()})[:, :, 0, 0] * scale
+    ratio = (mean_square[:, CENTRALIZED] / mean_square[:, RAW]).sqrt()
+    joint = moments.joint(mean_square)
+    raw, centralized, control, removed = _by_kind(joint.estimates())
     return GradientNoise(
-        layers=projections.layers,
+        layers=layers.names,
         raw=raw,
         centralized=centralized,
         control=control,
+        removed=removed,
+        centralized_to_raw=_comparison(joint, CENTRALIZED, RAW),
+        control_to_raw=_comparison(joint, CONTROL, RAW),
+        centralized_to_control=_comparison(joint, CENTRALIZED, CONTROL),
         ascent_ratio=ratio[:-1].clone(),
         ascent_ratio_total=float(ratio[-1]),
+        parameters=objective.names,
+        ways=tuple(answers.ways[name] for name in objective.names),
         num_samples=mean.num_samples,
         seed=seed,
-        method=gradients.method,
-        status=_status(raw.total, centralized.total, control.total),
+        status=status_of(raw.total, centralized.total, control.total),
     )
 
 
-class _Projections:
-    """The scalars of each sample that the moments are made of, for each kind of projection and each layer.
+def _squares(target: Target) -> Tensor:
+    """Return ||mean(g)||^2 of every kind, of one weight, in the form of an answer."""
+    mean = torch.zeros(0) if target.along is None else target.along
+    return of_gradients(mean[None], Target(target.shape, target.dims, KINDS, target.control))
 
-    Gradients of `loss_sum` come in; the scalars go out for g_i = N / count * (that gradient).
-    """
 
-    def __init__(self, objective: Objective, mean: MeanGradient, seed: int) -> None:
-        shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
+class _Layers:
+    """The modules that hold the measured weights; what is known of weights is added up by module."""
+
+    def __init__(self, objective: Objective) -> None:
         owners = {name: owner_of(name) for name in objective.names}
         paths = list(dict.fromkeys(owners.values()))
-        self.layers = tuple(path or type(objective.model).__name__ for path in paths)
+        self.names = tuple(path or type(objective.model).__name__ for path in paths)
         self._row = {name: paths.index(path) for name, path in owners.items()}
-        self._scale = (mean.num_samples / mean.count) ** 2  # of everything quadratic in the gradient
-        self._dims = objective.centralize_dims
-        self._mean = objective.layout.split(mean.vector.to(objective.dtype))
-        directions = control_directions(shapes, self._dims, seed)
-        self._directions = {name: d.to(objective.device, objective.dtype) for name, d in directions.items()}
-        self._last = {name: torch.zeros_like(piece) for name, piece in self._mean.items()}
 
-    def scalars(self, gradients: dict[str, Tensor]) -> Tensor:
-        """Return s_i, t_i, p_i, [kind, layer and total, C, 3] in float64 on the CPU; empties `gradients`."""
-        size = len(next(iter(gradients.values())))
-        found = torch.zeros(len(KINDS), len(self.layers) + 1, size, 3, dtype=torch.float64)
-        for name in self._mean:
-            deviation = gradients.pop(name).to(self._mean[name].dtype) - self._mean[name]  # [C, *shape]
-            values = []
-            for projected in self._projected(name, deviation):
-                with_previous = torch.cat([
-                    _inner(projected[:1], self._last[name][None]),
-                    _inner(projected[1:], deviation[:-1]),
-                ])
-                along_mean = _inner(projected, self._mean[name][None])
-                values.append(torch.stack([_inner(projected, projected), along_mean, with_previous], -1))
-            found[:, self._row[name]] += torch.stack(values).cpu()  # a single kind stands for all three
-            self._last[name] = deviation[-1].clone()
-        found[:, -1] = found[:, :-1].sum(1)
-        return found * self._scale
-
-    def mean_square(self) -> Tensor:
-        """Return ||mean(g)||^2, [kind, layer and total] in float64 on the CPU."""
-        found = torch.zeros(len(KINDS), len(self.layers) + 1, dtype=torch.float64)
-        for name, mean in self._mean.items():
-            squares = [projected.double().square().sum() for projected in self._projected(name, mean[None])]
-            found[:, self._row[name]] += torch.stack(squares).cpu()
-        found[:, -1] = found[:, :-1].sum(1)
-        return found * self._scale
-
-    def _projected(self, name: str, gradient: Tensor) -> list[Tensor]:
-        """Return [C, *shape] raw, centralized and controlled; the raw one alone where P does nothing."""
-        dims = tuple(axis + 1 for axis in self._dims[name])
-        if not dims:
-            return [gradient]
-        return [gradient, centralize(gradient, dims), remove_component(gradient, self._directions[name], dims)]
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Return the inner product of each row of a with that of b, or with its only row: [C]."""
-    products: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
-    return products.double()
+    def added_up(self, piece: Mapping[str, Tensor]) -> Tensor:
+        """Return [layer and total, kind and removed, (square, product, neighbor), C] on the CPU, from each weight's."""
+        size = next(iter(piece.values())).shape[-1]
+        found = torch.zeros(len(self.names) + 1, REMOVED + 1, 3, size, dtype=torch.float64)
+        for name, values in piece.items():
+            found[self._row[name], :REMOVED] += values.cpu()
+        found[:, REMOVED] = found[:, RAW] - found[:, CENTRALIZED]
+        found[-1] = found[:-1].sum(0)
+        return found
 
 
 def _by_kind(estimates: Estimates) -> list[LayerNoise]:
-    """Cut [kind, layer and total] into results; trace and signal of the total are the sums over layers to the bit."""
+    """Cut [layer and total, kind] into results; trace and signal of the total are the sums over layers to the bit."""
     found = []
-    for kind in range(len(KINDS)):
-        rows = {field: getattr(estimates, field)[kind] for field in Estimates._fields}
+    for kind in range(REMOVED + 1):
+        rows = {field: getattr(estimates, field)[:, kind] for field in Estimates._fields}
         totals = {field: float(values[-1]) for field, values in rows.items()}
         totals.update({field: float(rows[field][:-1].sum()) for field in ("trace", "signal")})
         layers = {field: values[:-1].clone() for field, values in rows.items()}
@@ -244,8 +171,8 @@ def _by_kind(estimates: Estimates) -> list[LayerNoise]:
     return found
 
 
-def _status(*totals: TotalNoise) -> Status:
-    values = torch.tensor([(total.trace, total.signal) for total in totals], dtype=torch.float64)
-    if not bool(values.isfinite().all()):
-        return Status.NOT_FINITE
-    return Status.ZERO_SIGNAL if bool((values[:, 1] <= 0).any()) else Status.COMPLETE
+def _comparison(joint: Joint, kind: int, other: int) -> NoiseComparison:
+    names = ("ratio", "low", "high")
+    columns = dict(zip(names, joint.relative(kind, other), strict=True))
+    total = TotalComparison(**{name: float(column[-1]) for name, column in columns.items()})
+    return NoiseComparison(**{name: column[:-1].clone() for name, column in columns.items()}, total=total)

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.noise.factored import ConvolutionFactors, LinearFactors, of_factors
-from analysis.noise.scalars import Target, assembled, of_gradients
+from analysis.noise.factored import of_factors
+from analysis.noise.factors import ConvolutionFactors, LinearFactors
+from analysis.noise.scalars import Raw, Target, assembled, centered, deviations, of_gradients
 
 _CONVOLUTIONS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -77,18 +78,40 @@ def answer(call: Call, own_name: str, target: Target) -> tuple[Tensor, str]:
         target: What is asked.
 
     Returns:
-        [kind, square and product, B] in float64, and the way it was found: "gram", "product", "grouped" or "sum".
+        [kind, (square, product, neighbor), B] in float64, and the way it was found: "gram", "product", "grouped" or
+        "sum".
     """
-    module, inputs, slopes = call.module, call.inputs, call.slopes
-    if own_name == "weight" and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
-        is_linear = isinstance(module, nn.Linear)
-        factors = LinearFactors(inputs, slopes) if is_linear else ConvolutionFactors(module, inputs, slopes)  # type: ignore[arg-type]
-        return of_factors(factors, len(inputs), target), factors.way
-    if isinstance(module, nn.Embedding):
+    if own_name == "weight" and isinstance(call.module, (nn.Linear, nn.modules.conv._ConvNd)):
+        factors = _factors(call)
+        return of_factors(factors, len(call.inputs), target), factors.way
+    if isinstance(call.module, nn.Embedding):
         return _embedding(call, target), "sum"
-    if own_name == "weight":
-        slopes = slopes * _normalized(call)
-    return of_gradients(_over_positions(module, slopes, target), target), "sum"
+    return of_gradients(_summed(call, own_name, target), target), "sum"
+
+
+def last_gradient(call: Call, own_name: str, target: Target) -> Tensor:
+    """Return the gradient, or deviation, of the last sample of a call: the `Target.previous` of the next one.
+
+    Args:
+        call: As for `answer`.
+        own_name: "weight" or "bias".
+        target: What is asked.
+
+    Returns:
+        [*shape].
+    """
+    one = call._replace(inputs=call.inputs[-1:], slopes=call.slopes[-1:])
+    if own_name == "weight" and isinstance(call.module, (nn.Linear, nn.modules.conv._ConvNd)):
+        factors = _factors(one)
+        if factors.way == "gram":
+            factors.take("product")
+        found = factors.gradients(0, 1)
+    elif isinstance(call.module, nn.Embedding):
+        pairs, sums = _by_word(one, target)
+        found = sums.new_zeros(1, *target.shape).index_copy_(1, pairs, sums[None])
+    else:
+        found = _summed(one, own_name, target)
+    return deviations(found, target)[0]
 
 
 def positions(module: nn.Module) -> tuple[int, int]:
@@ -122,9 +145,16 @@ def _kind(module: nn.Module) -> type[nn.Module] | None:
     return next((kind for kind in kinds if type(module).forward is kind.forward), None)
 
 
-def _over_positions(module: nn.Module, values: Tensor, target: Target) -> Tensor:
-    """Sum over all axes but the samples and those of the weight: [B, *shape]."""
-    if positions(module)[0] < 0:  # the units come last
+def _factors(call: Call) -> LinearFactors | ConvolutionFactors:
+    if isinstance(call.module, nn.Linear):
+        return LinearFactors(call.inputs, call.slopes)
+    return ConvolutionFactors(call.module, call.inputs, call.slopes)  # type: ignore[arg-type]
+
+
+def _summed(call: Call, own_name: str, target: Target) -> Tensor:
+    """Return the gradients of a bias or of a norm layer's weight, sums over positions: [B, *shape]."""
+    values = call.slopes * _normalized(call) if own_name == "weight" else call.slopes
+    if positions(call.module)[0] < 0:  # the units come last
         return values.reshape(len(values), -1, *target.shape).sum(1)
     return values.flatten(2).sum(2) if values.ndim > 2 else values
 
@@ -143,7 +173,27 @@ def _normalized(call: Call) -> Tensor:
 
 
 def _embedding(call: Call, target: Target) -> Tensor:
-    """Add up the output gradients of equal words of a sample; P does nothing to embeddings."""
+    """Answer for the words that occur; P does nothing to embeddings."""
+    pairs, sums = _by_word(call, target)
+    sample, word = pairs // target.shape[0], pairs % target.shape[0]
+
+    def by_sample(products: Tensor) -> Tensor:
+        return sums.new_zeros(len(call.inputs)).index_add_(0, sample, products.sum(1))
+
+    along = None if target.along is None else by_sample(sums * target.along[word])
+    neighbor = None
+    if target.previous is not None:
+        before = torch.searchsorted(pairs, pairs - target.shape[0])  # the same word in the sample before
+        is_there = pairs[before] == pairs - target.shape[0]
+        others = torch.where(
+            is_there.unsqueeze(1), sums[before], torch.where(sample.unsqueeze(1) == 0, target.previous[word], 0.0)
+        )
+        neighbor = by_sample(sums * others)
+    return assembled(centered(Raw(by_sample(sums.square()), along, neighbor), target), (), target)
+
+
+def _by_word(call: Call, target: Target) -> tuple[Tensor, Tensor]:
+    """Add up the output gradients of equal words of a sample: (sample * words + word [n], sorted; sums [n, width])."""
     size, width = len(call.inputs), target.shape[1]
     words = call.inputs.reshape(size, -1)  # [B, T]
     slopes = call.slopes.reshape(size, -1, width)
@@ -152,7 +202,4 @@ def _embedding(call: Call, target: Target) -> Tensor:
         slopes = slopes * words.ne(padding).unsqueeze(2)
     sample = torch.arange(size, device=words.device).unsqueeze(1).expand_as(words)
     pairs, place = torch.unique(sample * target.shape[0] + words, return_inverse=True)
-    sums = slopes.new_zeros(len(pairs), width).index_add_(0, place.flatten(), slopes.flatten(0, 1))
-    square = sums.new_zeros(size).index_add_(0, pairs // target.shape[0], sums.square().sum(1))
-    along = None if target.along is None else (slopes * target.along[words]).sum((1, 2))
-    return assembled(square, along, (), target)
+    return pairs, slopes.new_zeros(len(pairs), width).index_add_(0, place.flatten(), slopes.flatten(0, 1))

@@ -116,12 +116,23 @@ class PerSampleGradients:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield a dictionary from parameter name to [C, *shape] for each chunk of C samples."""
         for batch in self._objective.batches():
-            length = batch_length(batch, WHAT)
-            for start in range(0, length, self._chunk):
-                yield self._chunk_of(cut(batch, start, min(start + self._chunk, length)))
+            yield from self.of_batch(batch)
+
+    def of_batch(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+        """Yield the same for the samples of one batch.
+
+        Args:
+            batch: As from `objective.batches()`.
+
+        Yields:
+            A dictionary for each chunk.
+        """
+        length = batch_length(batch, WHAT)
+        for start in range(0, length, self._chunk):
+            yield self._chunk_of(cut(batch, start, min(start + self._chunk, length)))
 
     def check_additive(self, mean: MeanGradient) -> None:
-        """Refuse a loss that is not a sum over samples: its per-sample gradients would not add up to its gradient.
+        """Refuse a loss that is not a sum over samples, once all of them were seen.
 
         Args:
             mean: What the pass over whole batches gave.
@@ -129,13 +140,7 @@ class PerSampleGradients:
         Raises:
             ValueError: Loss or count of whole batches and of their samples differ by more than rounding.
         """
-        is_same_loss = not abs(self.loss_sum - mean.loss_sum) > mean.rounding * self.loss_scale  # True for NaN
-        if not (is_same_loss and abs(self.count - mean.count) <= 1e-4 * mean.count):
-            raise ValueError(
-                f"the loss must be a sum over samples, got loss {mean.loss_sum:.6g} (count {mean.count:g}) over whole "
-                f"batches and {self.loss_sum:.6g} (count {self.count:g}) over their samples one by one; a loss that "
-                "compares samples of a batch has no per-sample gradients"
-            )
+        check_additive((mean.loss_sum, mean.count), (self.loss_sum, self.count), mean.rounding * self.loss_scale)
 
     def _chunk_of(self, samples: Any) -> dict[str, Tensor]:
         if self.method == "vmap":
@@ -175,6 +180,26 @@ class PerSampleGradients:
         self.loss_sum += float(losses.double().sum())
         self.loss_scale += float(losses.double().abs().sum())
         self.count += float(counts.double().sum())
+
+
+def check_additive(whole: tuple[float, float], parts: tuple[float, float], allowed: float) -> None:
+    """Refuse a loss that is not a sum over samples: its per-sample gradients would not add up to its gradient.
+
+    Args:
+        whole: Loss and count of batches.
+        parts: The same, summed over what they were cut into.
+        allowed: Rounding of the loss.
+
+    Raises:
+        ValueError: They differ by more.
+    """
+    is_same_loss = not abs(parts[0] - whole[0]) > allowed  # True for NaN
+    if not (is_same_loss and abs(parts[1] - whole[1]) <= 1e-4 * abs(whole[1])):
+        raise ValueError(
+            f"the loss must be a sum over samples, got loss {whole[0]:.6g} (count {whole[1]:g}) over whole batches and "
+            f"{parts[0]:.6g} (count {parts[1]:g}) over their samples one by one; a loss that compares samples of a "
+            "batch has no per-sample gradients"
+        )
 
 
 def gradients_of(loss_sum: Tensor, leaves: list[Tensor]) -> list[Tensor]:

@@ -1,9 +1,7 @@
 """Squared norms of every sample's gradient, by layer: raw, centralized, under the control; and products with G.
 
-Where a layer has a form of its own (`analysis.noise.layer_forms`), its inputs and output gradients are enough, and the
-gradients of samples need not exist. The weights of other layers go through `torch.func.vmap`, or a loop where that
-cannot batch the model. The samples of the first batch with the smallest and the largest gradient are also
-differentiated by plain autograd; a layer whose form disagrees is measured the other way.
+Layers with a form of their own are measured from their inputs and output gradients, and the gradients of samples need
+not exist (`analysis.noise.answers`).
 
 Proved right by plain autograd, sample by sample on a float64 copy, for every kind of layer
 (`tests/analysis/noise/test_sample_norms.py`). Cost: stated at `per_sample_norms`.
@@ -13,32 +11,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from analysis.batches import tensors_of
 from analysis.checks import check_whole
-from analysis.cutting import batch_length, cut, rebuilt
 from analysis.evaluation import At
 from analysis.evidence import Result, Status, measured
-from analysis.noise.control import control_directions
-from analysis.noise.layer_forms import answer, has_form
-from analysis.noise.per_sample import MeanGradient, PerSampleGradients, gradients_of
-from analysis.noise.recording import record
-from analysis.noise.scalars import KINDS, Target, of_gradients
+from analysis.noise.answers import Answers
+from analysis.noise.scalars import KINDS
+from analysis.noise.targets import targets_of
 from analysis.objective import Objective
 from analysis.parameters import owner_of
 
 SQUARED = "loss^2/weight^2"
 PRODUCT = "loss/weight"  # times the unit of the vector given
 DEFINITION = "gradient of the sample's loss_sum"
-# How far the norm of one weight's gradient may be from that of plain autograd: relative, and in parts of the largest
-# norm of all weights in the batch, because a gradient near zero is a difference of rounded numbers. Generous, our
-# choice: a sample taken for another, or a loss that mixes samples, is wrong by far more.
-AGREEMENT = {torch.float32: (1e-2, 1e-5), torch.float64: (1e-6, 1e-11)}
 WHAT = "per-sample norms"
 
 
@@ -118,14 +107,14 @@ def per_sample_norms(
     vector = None if along is None else objective.layout.checked(along, "along")
     with objective.measuring(with_grad=True):
         state = objective.state(at)
-        search = _Search(objective, state, _targets(objective, state, tuple(kinds), vector, seed))
-        search.by_forms()
-        search.by_gradients()
+        answers = Answers(objective, state, targets_of(objective, state, tuple(kinds), vector, seed), WHAT)
+        pieces = list(answers)
     owners = {name: owner_of(name) for name in objective.names}
     paths = list(dict.fromkeys(owners.values()))
-    table = torch.zeros(len(paths), len(KINDS), 2, search.num_samples, dtype=torch.float64)
-    for name, pieces in search.found.items():
-        table[paths.index(owners[name])] += torch.cat(pieces, -1).cpu()
+    table = torch.zeros(len(paths), len(KINDS), 2, answers.num_samples, dtype=torch.float64)
+    for name, owner in owners.items():
+        found = [piece[name][:, :2] for piece in pieces]
+        table[paths.index(owner)] += torch.cat(found, -1).cpu() if found else 0.0
     columns = table.permute(1, 2, 3, 0)  # [kind, square and product, N, L]
     squares, products = ([columns[kind, what].contiguous() for kind in range(len(KINDS))] for what in range(2))
     return PerSampleNorms(
@@ -137,115 +126,8 @@ def per_sample_norms(
         centralized_along=products[1],
         control_along=products[2],
         parameters=objective.names,
-        ways=tuple(search.ways[name] for name in objective.names),
-        num_samples=search.num_samples,
+        ways=tuple(answers.ways[name] for name in objective.names),
+        num_samples=answers.num_samples,
         seed=seed,
         status=Status.COMPLETE if bool(squares[0].isfinite().all()) else Status.NOT_FINITE,
     )
-
-
-def _targets(
-    objective: Objective, state: dict[str, Tensor], kinds: tuple[str, ...], along: Tensor | None, seed: int
-) -> dict[str, Target]:
-    """Return what is asked about each measured weight, in the precision of that weight."""
-    shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
-    dims = objective.centralize_dims
-    units = control_directions(shapes, dims, seed) if "control" in kinds else {}
-    pieces = {} if along is None else objective.layout.split(along)
-    return {
-        name: Target(
-            shape,
-            tuple(dims[name]),
-            kinds,
-            units[name].to(state[name]) if name in units else None,
-            pieces[name].to(state[name]) if name in pieces else None,
-        )
-        for name, shape in shapes.items()
-    }
-
-
-class _Search:
-    """The answers of every weight, batch after batch, by forms first and by gradients for what is left.
-
-    Attributes:
-        found: Parameter name to pieces [kind, square and product, samples].
-        ways: Parameter name to how it was measured.
-        num_samples: N, after `by_forms`.
-    """
-
-    def __init__(self, objective: Objective, state: dict[str, Tensor], targets: dict[str, Target]) -> None:
-        self._objective, self._state, self._targets = objective, state, targets
-        self.found: dict[str, list[Tensor]] = {name: [] for name in objective.names}
-        self.ways: dict[str, str] = {}
-        self.num_samples = 0
-        self._whole = MeanGradient(0, 0.0, 0.0, 1e-4, torch.empty(0))
-
-    def by_forms(self) -> None:
-        """Go through the data once; a weight whose use is unclear in one batch has no form."""
-        modules = {name: self._objective.model.get_submodule(name.rpartition(".")[0]) for name in self.found}
-        names = [
-            name
-            for name, module in modules.items()
-            if has_form(module, name.rpartition(".")[2], self._targets[name].dims)
-        ]
-        for batch in self._objective.batches():
-            size = batch_length(batch, WHAT)
-            recorded = record(self._objective, self._state, batch, size, names)
-            names = [name for name in names if name in recorded.calls]
-            self.num_samples += size
-            self._whole = dataclasses.replace(
-                self._whole,
-                loss_sum=self._whole.loss_sum + float(recorded.loss_sum),
-                count=self._whole.count + float(recorded.count),
-                rounding=max(self._whole.rounding, 8 * torch.finfo(recorded.loss_sum.dtype).eps),
-            )
-            for name in names:
-                piece, self.ways[name] = answer(recorded.calls[name], name.rpartition(".")[2], self._targets[name])
-                self.found[name].append(piece)
-            if names and 0 < size == self.num_samples:  # the first batch
-                names = self._agreeing(batch, names)
-        self.ways = {name: self.ways[name] for name in names}
-
-    def by_gradients(self) -> None:
-        """Go through the data again for the weights without a form, and check that the loss is a sum over samples."""
-        names = [name for name in self.found if name not in self.ways]
-        if not names:
-            return
-        self.found.update({name: [] for name in names})
-        gradients = PerSampleGradients(self._objective, self._state, names=names)
-        with sdpa_kernel(SDPBackend.MATH):  # vmap batches only that kernel
-            for pieces in gradients:
-                for name in names:
-                    self.found[name].append(of_gradients(pieces.pop(name), self._targets[name]))
-        gradients.check_additive(self._whole)
-        self.ways.update(dict.fromkeys(names, gradients.method))
-
-    def _agreeing(self, batch: Any, names: list[str]) -> list[str]:
-        """Return the weights whose answers of this batch are those of plain autograd, on two of its samples.
-
-        The smallest gradient tells of losses that leave easy samples out, the largest of layers; both, of samples in
-        another order, which may leave one where it was. Each is differentiated as a batch of twice itself, whose
-        gradient is twice its own unless samples are mixed: convolutions of a single sample take a slower way on a CPU.
-        """
-        squares = torch.stack([self.found[name][-1][0, 0] for name in names])  # [names, B]
-        total = squares.sum(0)
-        leaves = [self._state[name].detach().requires_grad_() for name in names]
-        replaced = {**self._state, **dict(zip(names, leaves, strict=True))}
-        relative, absolute = AGREEMENT[
-            torch.float64 if all(x.dtype == torch.float64 for x in leaves) else torch.float32
-        ]
-        is_right = torch.ones(len(names), dtype=torch.bool, device=squares.device)
-        for i in {int(total.argmin()), int(total.argmax())}:
-            loss_sum, _ = self._objective.evaluate(replaced, _twice(batch, i))
-            pieces = gradients_of(loss_sum, leaves)
-            truth = torch.stack([torch.linalg.vector_norm(piece).double() / 2 for piece in pieces])
-            got = squares[:, i].sqrt()
-            allowed = relative * truth + absolute * total.max().sqrt()
-            is_right &= ((got - truth).abs() <= allowed) | (got == truth) | ~(got.isfinite() | truth.isfinite())
-        return [name for name, right in zip(names, is_right.tolist(), strict=True) if right]
-
-
-def _twice(batch: Any, i: int) -> Any:
-    """Return a batch that holds sample i two times."""
-    one = cut(batch, i, i + 1)
-    return rebuilt(one, iter([torch.cat([tensor, tensor]) for tensor in tensors_of(one)]))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import analysis
 from analysis import Objective, gradient_noise
 from analysis.evidence import Status
+from analysis.noise.moments import Moments
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_per_sample import ALL, ALL_IDS
 from tests.cases import CASES, Case
@@ -31,6 +32,42 @@ def test_noise_and_signal_are_those_of_the_definition(case: Case) -> None:
             got = [*getattr(layers, name).tolist(), getattr(layers.total, name)]
             # the signal is a difference of two numbers of the size of the trace
             assert_close(got, expected[kind][name], absolute=1e-12 * expected["raw"]["trace"][-1], relative=1e-11)
+
+
+@pytest.mark.parametrize("case", ALL, ids=ALL_IDS)
+def test_errors_and_comparisons_are_those_of_explicit_gradients(case: Case) -> None:
+    """Fails if samples and neighbors are taken from the wrong place; formulas: `test_moments.py`."""
+    model, loss_fn, batches = case.make()
+    found = gradient_noise(Objective(model, loss_fn, batches), seed=5)
+    kinds = oracle.projected(model, oracle.per_sample(model, loss_fn, batches), 5)
+    layers = {kind: list(oracle.by_layer(kinds[kind]).values()) for kind in oracle.KINDS}
+    for row in range(len(found.layers) + 1):
+        chosen = [
+            torch.cat(layers[kind], 1) if row == len(found.layers) else layers[kind][row] for kind in oracle.KINDS
+        ]
+        deviations = [g - g.mean(0) for g in chosen]
+        chains = [torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)]) for e in deviations]
+        numbers = Moments()
+        numbers.update(
+            torch.stack([e.square().sum(1) for e in deviations]),
+            torch.stack([e @ g.mean(0) for e, g in zip(deviations, chosen, strict=True)]),
+            torch.stack(chains),
+        )
+        joint = numbers.joint(torch.stack([g.mean(0).square().sum() for g in chosen]))
+        expected = joint.estimates()
+        for number, kind in enumerate(oracle.KINDS):
+            layer = getattr(found, kind)
+            for name in ("trace_standard_error", "signal_standard_error"):
+                got = getattr(layer.total, name) if row == len(found.layers) else float(getattr(layer, name)[row])
+                # roots of differences of squares of numbers of the size of the trace
+                assert got == pytest.approx(float(getattr(expected, name)[number]), rel=1e-6, abs=1e-10)
+        pairs = {"centralized_to_raw": (1, 0), "control_to_raw": (2, 0), "centralized_to_control": (1, 2)}
+        for name, pair in pairs.items():
+            comparison = getattr(found, name)
+            for field, value in zip(("ratio", "low", "high"), joint.relative(*pair), strict=True):
+                whole = getattr(comparison.total, field)
+                got = whole if row == len(found.layers) else float(getattr(comparison, field)[row])
+                assert got == pytest.approx(float(value), rel=1e-5, nan_ok=True)
 
 
 def test_layers_are_the_modules_in_the_order_of_the_model() -> None:
@@ -58,6 +95,9 @@ def test_a_projection_never_raises_the_noise_and_the_parts_add_up() -> None:
         removed[name] = raw[name] - kept
     traces = [oracle.moments(rows)[0] for rows in oracle.by_layer(removed).values()]
     assert_close(found.raw.trace - found.centralized.trace, traces, relative=1e-11)
+    assert_close(found.removed.trace, traces, relative=1e-11)
+    assert_close(found.removed.signal, found.raw.signal - found.centralized.signal, absolute=1e-12)
+    assert found.removed.total.trace == pytest.approx(found.raw.total.trace - found.centralized.total.trace, rel=1e-11)
     assert bool((found.centralized.trace <= found.raw.trace).all())
     assert bool((found.control.trace <= found.raw.trace).all())
 
@@ -96,6 +136,58 @@ def test_ascent_ratio_is_p_g_over_g() -> None:
     )
     assert_close(found.ascent_ratio, [float((a / b).sqrt()) for a, b in zip(kept, raw, strict=True)], relative=1e-11)
     assert found.ascent_ratio_total == pytest.approx(float((sum(kept) / sum(raw)).sqrt()), rel=1e-11)
+
+
+def test_what_p_does_to_relative_noise_shows_in_the_comparison() -> None:
+    """The toy of the trivial claim: P lowers the absolute noise and raises the relative one beyond all bounds."""
+    n, count = 16, 400
+    x = 1 + 0.5 * torch.randn(count, n, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x[:, 0] += 0.5  # a signal that P leaves
+    model = nn.Linear(n, 1, bias=False).double()
+    found = gradient_noise(Objective(model, lambda output, _: -output.mean(), [(x, torch.zeros(count))]))
+    assert found.centralized.total.trace < found.raw.total.trace
+    # truth: noise 15/16 of the raw, signal 15/64 of 15 + 2.25 + ... = 17.25
+    truth = (15 / 16) / (0.25 * 15 / 16 / 17.25)
+    comparison = found.centralized_to_raw.total
+    assert comparison.low < truth < comparison.high
+    assert comparison.low > 10
+    assert found.centralized_to_control.total.low > 5
+    assert found.control_to_raw.total.high < 2
+
+
+def test_signal_to_noise_is_the_root_of_the_inverse_noise_scale() -> None:
+    found = gradient_noise(Objective(*CASES[2].make())).raw
+    assert found.total.signal_to_noise == pytest.approx(
+        math.sqrt(max(0.0, found.total.signal / found.total.trace)), rel=1e-12
+    )
+    assert_close(found.signal_to_noise, (found.signal / found.trace).clamp(min=0).sqrt(), relative=1e-12)
+
+
+def test_layers_with_a_form_are_not_differentiated_sample_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if everything goes through vmap, which is slower."""
+    monkeypatch.setattr("analysis.noise.answers.PerSampleGradients", None)
+    found = gradient_noise(Objective(*CASES[2].make()))
+    assert set(found.ways) <= {"gram", "product", "grouped", "sum"}
+
+
+@pytest.mark.parametrize("case", ALL, ids=ALL_IDS)
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_pieces_change_nothing(case: Case, chunk: int) -> None:
+    model, loss_fn, batches = case.make()
+    whole, pieces = (gradient_noise(Objective(model, loss_fn, batches), chunk=size) for size in (None, chunk))
+    for kind in (*oracle.KINDS, "removed"):
+        a, b = getattr(whole, kind), getattr(pieces, kind)
+        scale = float(whole.raw.total.trace)
+        for name in ("trace", "trace_standard_error", "signal", "signal_standard_error"):
+            assert_close(getattr(a, name), getattr(b, name), absolute=1e-11 * scale, relative=1e-8)
+
+
+def test_a_loss_that_compares_samples_is_refused_by_its_pieces() -> None:
+    """Fails if the pieces are not held against the whole: in pieces of two samples each is alone with its twin."""
+    x = torch.tensor([[1.0], [1.0], [3.0], [3.0]])
+    objective = Objective(nn.Linear(1, 1), lambda output, _: (output - output.mean()).square().mean(), [(x, x)])
+    with pytest.raises(ValueError, match="the loss must be a sum over samples, got loss"):
+        gradient_noise(objective, chunk=2)
 
 
 def test_the_seed_moves_the_control_alone() -> None:

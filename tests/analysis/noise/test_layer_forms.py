@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.noise.layer_forms import Call, answer, has_form, is_batched
+from analysis.noise.layer_forms import Call, answer, has_form, is_batched, last_gradient
 from analysis.noise.scalars import KINDS, Target, of_gradients
 from gcsam.centralize import module_dims, random_directions
 from tests.compare import assert_close
@@ -70,6 +70,12 @@ def test_each_weight_is_that_of_its_sample_alone(name: str) -> None:
         found, way = answer(Call(module, inputs, statistics, slopes), own_name, target)
         assert_close(found, of_gradients(torch.stack(rows), target), relative=1e-12)  # sums of a hundred products
         assert way in {"gram", "product", "grouped", "sum"}
+        rest = target._replace(previous=torch.randn_like(weight).detach(), is_centered=True)
+        deviating, _ = answer(Call(module, inputs, statistics, slopes), own_name, rest)
+        # differences of numbers of the size of the raw ones, up to a few hundred
+        assert_close(deviating, of_gradients(torch.stack(rows), rest), absolute=1e-10)
+        last = last_gradient(Call(module, inputs, statistics, slopes), own_name, rest)
+        assert_close(last, rows[-1] - rest.along, absolute=1e-12)
 
 
 class Doubled(nn.Linear):

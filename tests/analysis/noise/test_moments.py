@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.noise.moments import Estimates, Moments
+from analysis.noise.moments import Estimates, Joint, Moments
 from tests.analysis.noise.oracle import moments
 
 
@@ -20,7 +20,19 @@ def estimates(rows: Tensor, chunks: int = 1) -> Estimates:
     found = Moments()
     for part in torch.arange(len(rows)).tensor_split(chunks):
         found.update(deviation[part].square().sum(1)[None], (deviation[part] @ mean)[None], neighbors[part][None])
-    return found.estimates(mean.square().sum()[None])
+    return found.joint(mean.square().sum()[None]).estimates()
+
+
+def joint(rows: Tensor, *removed: Tensor) -> Joint:
+    """The same for several kinds: the gradient, and it without its component along each of some unit vectors."""
+    kinds = [rows, *(rows - (rows @ unit)[:, None] * unit for unit in removed)]
+    found = Moments()
+    deviations = [kind - kind.mean(0) for kind in kinds]
+    chains = [torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)]) for e in deviations]
+    squares = torch.stack([e.square().sum(1) for e in deviations])
+    along = torch.stack([e @ kind.mean(0) for e, kind in zip(deviations, kinds, strict=True)])
+    found.update(squares[None], along[None], torch.stack(chains)[None])
+    return found.joint(torch.stack([kind.mean(0).square().sum() for kind in kinds])[None])
 
 
 def sample(n: int, mean: Tensor, scale: Tensor, seed: int) -> Tensor:
@@ -108,3 +120,58 @@ def test_two_samples_have_no_error() -> None:
     assert float(found.trace) == pytest.approx(0.5)
     assert math.isnan(float(found.trace_standard_error))
     assert math.isnan(float(found.signal_standard_error))
+
+
+UNIT = torch.tensor([0.6, 0.8, 0, 0, 0, 0], dtype=torch.float64)
+OTHER = torch.tensor([0, 0, 0, 0.8, 0, 0.6], dtype=torch.float64)
+
+
+def test_kinds_together_are_each_kind_alone() -> None:
+    rows = sample(20, torch.ones(6).double(), torch.linspace(0.5, 2, 6).double(), seed=3)
+    together = joint(rows, UNIT, OTHER).estimates()
+    alone = [estimates(rows), *(estimates(rows - (rows @ unit)[:, None] * unit) for unit in (UNIT, OTHER))]
+    for name in Estimates._fields:
+        for kind, one in enumerate(alone):
+            assert float(getattr(together, name)[0, kind]) == pytest.approx(float(getattr(one, name)), rel=1e-10)
+
+
+def test_the_ratio_of_a_kind_to_itself_is_one_for_certain() -> None:
+    rows = sample(20, torch.ones(6).double(), torch.ones(6).double(), seed=3)
+    for value in joint(rows, UNIT).relative(1, 1):
+        assert float(value) == pytest.approx(1.0, abs=1e-7)  # the root of a difference of equal numbers
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_intervals_of_the_ratio_cover_the_truth(strength: float) -> None:
+    """95 % of 1,000 intervals, 93 to 97 being three standard errors of that share; and none is there for nothing."""
+    mean = strength * torch.tensor([1.0, 0.2, -0.5, 0.5, 0.0, 0.3], dtype=torch.float64)
+    scale = torch.tensor([1.0, 0.5, 2.0, 1.0, 1.0, 0.5], dtype=torch.float64)
+
+    def noise_scale(unit: Tensor) -> float:
+        kept = mean - (mean @ unit) * unit
+        return float((scale.square().sum() - (scale * unit).square().sum()) / kept.square().sum())
+
+    truth = noise_scale(UNIT) / noise_scale(OTHER)
+    found = [joint(sample(150, mean, scale, seed), UNIT, OTHER).relative(1, 2) for seed in range(1000)]
+    ratio, low, high = (torch.cat(column) for column in zip(*found, strict=True))
+    assert 0.93 < float(((low <= truth) & (truth <= high)).double().mean()) < 0.975
+    is_known = high.isfinite()
+    assert float(is_known.double().mean()) > (0.99 if strength == 1.0 else 0.5)
+    assert bool(((low <= ratio) & (ratio <= high))[is_known].all())
+
+
+def test_the_interval_is_open_where_the_signal_is_not_told_from_zero() -> None:
+    zero = torch.zeros(6, dtype=torch.float64)
+    found = [joint(sample(50, zero, zero + 1, seed), UNIT).relative(1, 0) for seed in range(100)]
+    assert sum(float(high) == math.inf and float(low) == 0.0 for _, low, high in found) > 85
+    assert any(math.isnan(float(ratio)) for ratio, _, _ in found)  # a signal below zero
+
+
+def test_pairing_makes_the_interval_narrow() -> None:
+    """Fails if the kinds are taken for independent: of each alone the noise scale is known to 11 % here."""
+    rows = sample(200, torch.ones(6).double() / 2, torch.ones(6).double(), seed=0)
+    whole = joint(rows, torch.tensor([0.6, -0.6, 0.28, -0.28, 0.24, -0.24], dtype=torch.float64))
+    alone = whole.estimates()
+    share = float(alone.noise_scale_standard_error[0, 0] / alone.noise_scale[0, 0])
+    _, low, high = whole.relative(1, 0)
+    assert 3.92 * share * math.sqrt(2) > 3 * float(high - low)

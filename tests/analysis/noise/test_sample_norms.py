@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 import analysis
 from analysis import Objective, per_sample_norms
 from analysis.evidence import Status
-from analysis.noise import sample_norms
+from analysis.noise import answers
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_per_sample import ALL, ALL_IDS
 from tests.cases import CASES, Case
@@ -247,13 +247,13 @@ def test_forms_that_would_be_wrong_are_found_out(monkeypatch: pytest.MonkeyPatch
     """Fails without the check on two samples: here a form lies, and the other way has to take over."""
     model, loss_fn, batches = CASES[1].make()
     expected = per_sample_norms(Objective(model, loss_fn, batches))
-    true = sample_norms.answer
+    true = answers.answer
 
     def lying(call: Any, own_name: str, target: Any) -> tuple[Tensor, str]:
         piece, way = true(call, own_name, target)
         return (1.1 * piece if own_name == "weight" else piece), way
 
-    monkeypatch.setattr(sample_norms, "answer", lying)
+    monkeypatch.setattr(answers, "answer", lying)
     found = per_sample_norms(Objective(model, loss_fn, batches))
     assert found.ways == ("vmap", "sum", "vmap", "sum")
     assert_close(found.raw, expected.raw, relative=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.noise.scalars import KINDS, Target, of_gradients
+from analysis.noise.scalars import KINDS, Raw, Target, centered, of_gradients
 from gcsam.centralize import centralize, random_directions, remove_component
 
 SHAPE = torch.Size((4, 3, 5))
@@ -33,11 +33,43 @@ def test_every_kind_is_that_of_the_projected_gradient(dims: tuple[int, ...]) -> 
         torch.testing.assert_close(found[kind, 1], (explicit * along).sum((1, 2, 3)), **ROUNDING)
 
 
+@pytest.mark.parametrize("dims", [(), (1, 2), (0, 2)])
+def test_deviations_and_their_products_with_the_sample_before(dims: tuple[int, ...]) -> None:
+    gradients, along, control = drawn(dims)
+    previous = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    found = of_gradients(gradients, Target(SHAPE, dims, KINDS, control, along, previous, is_centered=True))
+    axes = [axis + 1 for axis in dims]
+    for kind in range(3):
+        explicit = torch.cat([previous[None], gradients - along])
+        if kind == 1 and dims:
+            explicit = centralize(explicit, axes)
+        if kind == 2 and control is not None:
+            explicit = remove_component(explicit, control, axes)
+        torch.testing.assert_close(found[kind, 0], explicit[1:].square().sum((1, 2, 3)), **ROUNDING)
+        torch.testing.assert_close(found[kind, 1], (explicit[1:] * along).sum((1, 2, 3)), **ROUNDING)
+        torch.testing.assert_close(found[kind, 2], (explicit[1:] * explicit[:-1]).sum((1, 2, 3)), **ROUNDING)
+
+
+def test_taking_g_off_afterwards_is_taking_it_off_before() -> None:
+    gradients, along, _ = drawn(())
+    previous = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    target = Target(SHAPE, (), KINDS, None, along, previous)
+    asked = target._replace(is_centered=True)
+    before = of_gradients(gradients, asked)[0]
+    # the neighbors of gradients, but the first one's is a deviation already
+    chain = torch.cat([previous[None], gradients])
+    neighbors = (chain[1:] * chain[:-1]).sum((1, 2, 3))
+    raw = Raw(gradients.square().sum((1, 2, 3)), (gradients * along).sum((1, 2, 3)), neighbors)
+    for got, expected in zip(centered(raw, asked), before, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)  # differences of numbers up to a hundred
+    assert centered(raw, target) is raw
+
+
 def test_where_p_does_nothing_all_kinds_are_raw() -> None:
     gradients, along, _ = drawn(())
     found = of_gradients(gradients, Target(SHAPE, (), KINDS, None, along))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[0, :2], found[1, :2])
+    assert torch.equal(found[0, :2], found[2, :2])
     torch.testing.assert_close(found[0, 0], gradients.square().sum((1, 2, 3)), **ROUNDING)
 
 
