@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import files, measure, path, study, surface, train, trajectory
+from landscape.commands import files, measure, noise, path, study, surface, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -25,7 +25,7 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
     surface.surface,
     trajectory.trajectory,
     path.path,
-    measure.noise,
+    noise.noise,
 )
 FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.export, files.verify, files.inspect)
 

@@ -18,6 +18,7 @@ STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "
 VERDICTS = "claims/verdicts"
 # The stage that the measurements wait for.
 TRAINING = "training"
+TRAJECTORY = "trajectory"  # folder of a run where training keeps the weights
 
 
 def find_runs(directory: Path) -> list[Path]:
@@ -39,6 +40,30 @@ def find_runs(directory: Path) -> list[Path]:
     if not finished:
         raise FileNotFoundError(f"{directory}: no finished run in it, no */{RUN_FILE}; train first, or give its parent")
     return finished
+
+
+def kept_checkpoints(run: Path) -> list[Path]:
+    """Return the checkpoints of a run in the order of training: by epoch, or by step where only these were kept.
+
+    Args:
+        run: Folder that `landscape train` wrote.
+
+    Returns:
+        Two or more files.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It keeps fewer.
+    """
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run}: no such folder; give one that landscape train wrote")
+    found = sorted((run / TRAJECTORY).glob("epoch-*.pt")) or sorted((run / TRAJECTORY).glob("step-*.pt"))
+    if len(found) < 2:
+        raise ValueError(
+            f"{run}: keeps {len(found)} checkpoints of its training, a trajectory needs 2; "
+            "train with --trajectory-every 1"
+        )
+    return found
 
 
 def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:

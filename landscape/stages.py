@@ -27,6 +27,7 @@ TOP = 5
 USUAL_HVPS = 20
 # The status of a grid whose cells are not all computed (`analysis.evidence.Status`).
 UNFINISHED = "INTERRUPTED"
+GRADIENT_NOISE = "gradient_noise"
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,39 @@ def sharpness(*, rho: float = 0.05, seed: int = 0) -> list[Stage]:
     return [stage(kind, adaptive=adaptive) for adaptive in (False, True) for kind in ("worst", "average")]
 
 
-def noise(*, seed: int = 0) -> Stage:
+def noise(*, seed: int = 0, checkpoint: Path | None = None) -> Stage:
     """Return the stage for the gradient noise, raw, centralized and with the random-projection control.
 
     Args:
         seed: Of the control's projection.
+        checkpoint: That training kept, to measure at its weights; None for the network's own.
     """
 
     def compute(objective: Objective, _: Any, progress: Progress) -> Result:
         from analysis import gradient_noise
+        from gcsam.training.checkpoint import load_file
 
-        return gradient_noise(objective, seed=seed, progress=progress)
+        at = None if checkpoint is None else load_file(checkpoint)["model"]
+        return gradient_noise(objective, at, seed=seed, progress=progress)
 
-    return Stage("noise", "gradient_noise", "gradient noise", {"seed": seed}, compute)
+    if checkpoint is None:
+        return Stage("noise", GRADIENT_NOISE, "gradient noise", {"seed": seed}, compute)
+    name = f"{GRADIENT_NOISE}_{checkpoint.stem}"
+    return Stage("noise", name, f"gradient noise after {place(checkpoint.stem)}", {"seed": seed}, compute)
+
+
+def place(stem: str) -> str:
+    """Return where in training a checkpoint was kept, for the reader.
+
+    Args:
+        stem: Of its file.
+
+    Example:
+        >>> place("epoch-0003")
+        'epoch 3'
+    """
+    unit, _, number = stem.partition("-")
+    return f"{unit} {int(number)}"
 
 
 def _setting(found: Measurement, name: str) -> Any:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from analysis.checks import check_whole
+from analysis.evaluation import At
 from analysis.noise.answers import Answers
 from analysis.noise.moments import Estimates, Joint, Moments
 from analysis.noise.per_sample import mean_gradient
@@ -32,11 +33,16 @@ Progress = Callable[[int, int], None]
 
 
 def gradient_noise(
-    objective: Objective, *, seed: int = 0, chunk: int | None = None, progress: Progress | None = None
+    objective: Objective,
+    at: At = None,
+    *,
+    seed: int = 0,
+    chunk: int | None = None,
+    progress: Progress | None = None,
 ) -> GradientNoise:
     """Measure the noise and the signal of per-sample gradients, by layer and in total.
 
-    Sigma is the covariance of the per-sample gradients g_i at the present weights, G their expectation, and
+    Sigma is the covariance of the per-sample gradients g_i at given weights, G their expectation, and
     noise_scale = tr(Sigma) / ||G||^2 the batch size at which noise and signal are equal. The data are taken as a sample
     of their distribution: numerator and denominator are unbiased for it (||mean(g)||^2 alone is too large by
     tr(Sigma) / N) and then divided. Where a mean is over tokens, g_i = N / (number of tokens) * (gradient of sample i's
@@ -51,6 +57,7 @@ def gradient_noise(
     Args:
         objective: Whose per-sample gradients. Its loss must be a sum over samples, its batches tensors with the
             samples along their first axis; N >= 2.
+        at: Weights [D] or a checkpoint; None for the model's present ones.
         seed: Of the control's directions, drawn on the CPU; >= 0.
         chunk: Samples taken at once, >= 1. None takes batches as they come, and of gradients that must be formed what
             fits in 128 MiB of float32, our choice. It changes time and memory, not the result.
@@ -96,7 +103,7 @@ def gradient_noise(
         check_whole("chunk", chunk, 1, "None chooses it by memory")
     layers = _Layers(objective)
     with objective.measuring(with_grad=True):
-        state = objective.state()
+        state = objective.state(at)
         mean = mean_gradient(objective, state)
         targets = targets_of(objective, state, KINDS, mean.vector.to(objective.dtype), seed, is_centered=True)
         answers = Answers(objective, state, targets, WHAT, chunk)

@@ -6,12 +6,15 @@ several processes write one file (`tests/landscape/test_surface.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.options import Given
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from landscape.measuring import Subject
     from landscape.stages import Stage
 
@@ -23,6 +26,7 @@ def make(
     quiet: bool,
     *,
     is_shared: bool = False,
+    report: Callable[[Path], Iterable[Table | str]] | None = None,
 ) -> None:
     """Make the measurements, and print them: those made now and those found made.
 
@@ -32,6 +36,7 @@ def make(
         again: Make finished ones anew.
         quiet: Show no progress.
         is_shared: Whether several processes can share these measurements.
+        report: What to print below them, from the result file.
 
     Raises:
         ValueError: Started by torchrun, for measurements that cannot be shared.
@@ -55,4 +60,4 @@ def make(
             made.append((subject.path, [stage.key for stage in stages]))
     if team.is_first:
         for path, keys in made:
-            show(measured_table(path, keys))
+            show(measured_table(path, keys), *(report(path) if report is not None else ()))

@@ -1,6 +1,6 @@
-"""`landscape measure` and `noise`: options in, measurements out.
+"""`landscape measure`: options in, measurements out.
 
-Right when each stores what it says and prints it (`tests/landscape/test_stages_alone.py`).
+Right when it stores what it says and prints it (`tests/landscape/test_stages_alone.py`).
 """
 
 from __future__ import annotations
@@ -54,27 +54,3 @@ def measure(
     given = Given(runs or [], model, checkpoint, data, loss, output, samples, device)
     wanted = [*stages.curvature(top=top, seed=seed), *stages.sharpness(rho=rho, seed=seed)]
     make(given, lambda *_: wanted, again, quiet)
-
-
-def noise(
-    runs: Runs = None,
-    seed: Seed = 0,
-    model: OwnModel = "",
-    checkpoint: OwnCheckpoint = "",
-    data: OwnData = "",
-    loss: OwnLoss = "",
-    output: Output = None,
-    samples: Samples = "",
-    device: DeviceOption = Device.AUTO,
-    again: Again = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure gradient noise by layer: raw, centralized, and under a random projection of the same rank.
-
-    A run of yours:  [bold]landscape noise runs/digits/runs/gcsam-seed0[/bold]
-
-    A network trained elsewhere:
-    landscape noise --model nets:build --checkpoint net.pt --data nets:data --loss nets:loss --output net.h5
-    """
-    given = Given(runs or [], model, checkpoint, data, loss, output, samples, device)
-    make(given, lambda *_: [stages.noise(seed=seed)], again, quiet)

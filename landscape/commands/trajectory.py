@@ -26,13 +26,13 @@ from landscape.options import (
     Quiet,
     Samples,
 )
+from landscape.results import kept_checkpoints
 
 if TYPE_CHECKING:
     from analysis import Objective, Result, Trajectory
     from landscape.stages import Progress, Stage
 
 TRAJECTORY, PLANE = "trajectory", "trajectory_plane"
-FOLDER = "trajectory"  # of a run, where training keeps the weights
 
 
 def trajectory(
@@ -67,7 +67,7 @@ def trajectory(
         raise ValueError(
             f"{len(runs)} runs on one plane need --output FILE.h5: the plane belongs to none of them alone"
         )
-    named = {_name(run, runs): _kept(run) for run in runs}
+    named = {_name(run, runs): kept_checkpoints(run) for run in runs}
     given = Given(runs[:1], output=output, samples=samples, device=device, batchnorm=batchnorm.value)
     with display(quiet=quiet) as shown:
         for subject in subjects(given, shown):
@@ -83,19 +83,6 @@ def _name(run: Path, runs: list[Path]) -> str:
     """Return a run's name in the figure: that of its folder, or the whole path where two are called the same."""
     names = [Path(other).resolve().name for other in runs]
     return str(run) if names.count(run.resolve().name) > 1 else run.resolve().name
-
-
-def _kept(run: Path) -> list[Path]:
-    """Return the checkpoints of a run in the order of training: by epoch, or by step where only these were kept."""
-    if not run.is_dir():
-        raise FileNotFoundError(f"{run}: no such folder; give one that landscape train wrote")
-    found = sorted((run / FOLDER).glob("epoch-*.pt")) or sorted((run / FOLDER).glob("step-*.pt"))
-    if len(found) < 2:
-        raise ValueError(
-            f"{run}: keeps {len(found)} checkpoints of its training, a trajectory needs 2; "
-            "train with --trajectory-every 1"
-        )
-    return found
 
 
 def _path_stage(named: dict[str, list[Path]], batchnorm: str) -> Stage:
