@@ -1,4 +1,9 @@
-"""Gradient noise by layer, relative and absolute: raw, centralized, under a random projection; a column per method."""
+"""Gradient noise by layer, relative and absolute: raw, centralized, under a random projection; a column per method.
+
+Few layers are drawn as bars. Of more than `MOST_BARS` those that P touches are drawn as points, a row each, so that
+their names can be read. Right when every mark is at its number, and one that is open is marked as such
+(`tests/figures/test_noise.py`). Cost: about a second.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ ROWS = (
     ("noise_scale", r"relative noise" + "\n" + r"$\mathrm{tr}\,\Sigma\,/\,\|G\|^2$ [samples]"),
     ("trace", r"absolute noise" + "\n" + r"$\mathrm{tr}\,\Sigma$ [loss$^2$/weight$^2$]"),
 )
+MOST_BARS = 8
 
 
 def draw_noise(ax: Axes, layers: Sequence[str], bars: Mapping[str, tuple[Array, Array]]) -> None:
@@ -57,6 +63,44 @@ def draw_noise(ax: Axes, layers: Sequence[str], bars: Mapping[str, tuple[Array, 
     )
 
 
+def draw_noise_rows(ax: Axes, layers: Sequence[str], points: Mapping[str, tuple[Array, Array]]) -> None:
+    """Draw a row of points per layer, with bars of a standard error; an open-ended number is marked at the left.
+
+    Args:
+        ax: Where.
+        layers: Names, [L], the first at the top.
+        points: As the bars of `draw_noise`.
+    """
+    place = np.arange(len(layers))
+    for offset, (kind, (values, errors)) in enumerate(points.items()):
+        style = KINDS[kind]
+        y = place + (offset - (len(points) - 1) / 2) * 0.22
+        is_drawn = np.isfinite(values) & (values > 0)
+        # an error as large as the number has no lower end on a logarithmic axis
+        below = np.where(errors < values, errors, 0.0)
+        ends = np.where(np.isfinite([below, errors]), [below, errors], 0.0)[:, is_drawn]
+        ax.errorbar(
+            values[is_drawn],
+            y[is_drawn],
+            xerr=ends,
+            linestyle="",
+            marker=style.marker,
+            markersize=2.5,
+            elinewidth=0.6,
+            color=style.color,
+            label=style.label,
+        )
+        for position in y[~is_drawn]:
+            ax.annotate(
+                r"$\infty$", (0.02, position), xycoords=("axes fraction", "data"), va="center", color=style.color
+            )
+    ax.set_xscale("log")
+    readable_log_ticks(ax.xaxis)
+    ax.set_ylim(len(layers) - 0.5, -0.5)
+    ax.set_yticks(place, layers)
+    ax.grid(axis="y", linewidth=0.3, color="0.9")
+
+
 def figure_noise(runs: Sequence[Run]) -> Figure | None:
     """Return the noise of all methods, means over seeds, or None if no run holds any.
 
@@ -70,33 +114,54 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     methods = in_order([run.method for run in holding])
     if not methods:
         return None
-    figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0))
-    axes = figure.subplots(len(ROWS), len(methods), squeeze=False, sharey="row", sharex="col")
-    for column, method in enumerate(methods):
-        chosen = [run for run in holding if run.method == method]
-        layers = [*(str(name) for name in chosen[0].array(NOISE, "layers")), "all"]  # type: ignore[union-attr]
+    chosen = {method: [run for run in holding if run.method == method] for method in methods}
+    layers = [str(name) for name in chosen[methods[0]][0].array(NOISE, "layers")]  # type: ignore[union-attr]
+    is_tall = len(layers) > MOST_BARS
+    if is_tall:
+        shown = [i for i in range(len(layers)) if any(_is_touched(run, i) for run in holding)]
+        figure = Figure(figsize=(sizes().wide, 0.16 * len(shown) + 1.6))
+        axes = figure.subplots(1, len(ROWS) * len(methods), squeeze=False, sharey=True)
+    else:
+        shown = list(range(len(layers)))
+        figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0))
+        axes = figure.subplots(len(ROWS), len(methods), squeeze=False, sharey="row", sharex="col")
+    names = [*(layers[i] for i in shown), "all"]
+    for column, (method, some) in enumerate(chosen.items()):
         for row, (quantity, label) in enumerate(ROWS):
-            ax = axes[row, column]
-            draw_noise(ax, layers, {kind: _mean(chosen, kind, quantity) for kind in KINDS})
-            if column == 0:
-                ax.set_ylabel(label)
-        axes[0, column].set_title(look(method).label)
+            marks = {kind: _mean(some, kind, quantity, [*shown, -1]) for kind in KINDS}
+            if is_tall:
+                ax = axes[0, row * len(methods) + column]
+                draw_noise_rows(ax, names, marks)
+                ax.set_xlabel(label)
+            else:
+                ax = axes[row, column]
+                draw_noise(ax, names, marks)
+                if column == 0:
+                    ax.set_ylabel(label)
+            if is_tall or row == 0:
+                ax.set_title(look(method).label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
     labels.append(r"$\|G\|^2$ not above 0")
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(methods) > 1 else 2)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(methods) > 1 or is_tall else 2)
     return figure
 
 
-def _mean(runs: Sequence[Run], kind: str, quantity: str) -> tuple[Array, Array]:
+def _is_touched(run: Run, layer: int) -> bool:
+    raw, kept = (run.array(NOISE, f"{kind}/trace") for kind in ("raw", "centralized"))
+    return raw is None or kept is None or layer >= len(raw) or bool(kept[layer] < (1 - 1e-6) * raw[layer])
+
+
+def _mean(runs: Sequence[Run], kind: str, quantity: str, layers: Sequence[int]) -> tuple[Array, Array]:
+    """Return mean and standard error over seeds of some layers; -1 is all weights."""
     values: list[Array] = []
     errors: list[Array] = []
     for run in runs:
         for name, table in ((quantity, values), (f"{quantity}_standard_error", errors)):
             by_layer, total = run.array(NOISE, f"{kind}/{name}"), run.array(NOISE, f"{kind}/total/{name}")
             if by_layer is not None and total is not None:
-                table.append(np.append(by_layer, total))
+                table.append(np.append(by_layer, total)[list(layers)])
     if not values:
-        empty = np.full(len(runs[0].array(NOISE, "layers")) + 1, np.nan)  # type: ignore[arg-type]
+        empty = np.full(len(layers), np.nan)
         return empty, empty
     return np.mean(values, axis=0), np.sqrt(np.sum(np.square(errors), axis=0)) / len(errors)

@@ -18,6 +18,7 @@ from figures.convexity import figure_convexity
 from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
+from figures.noise_training import figure_noise_training
 from figures.path import figure_paths
 from figures.plane import PLANE as METHOD_PLANE
 from figures.plane import stored_plane
@@ -43,6 +44,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "eigenvalues": figure_eigenvalues,
     "sharpness": figure_sharpness,
     "noise": figure_noise,
+    "noise_training": figure_noise_training,
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.

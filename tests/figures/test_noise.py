@@ -1,0 +1,60 @@
+"""Noise of many layers: a row of points each, those that P touches, every mark at its number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from analysis.store import Measurement, write
+from figures import Run
+from figures.noise import MOST_BARS, draw_noise_rows, figure_noise
+from tests.figures.synthetic import KINDS, measurement
+
+LAYERS = [f"layer{i}" for i in range(MOST_BARS + 2)]
+
+
+def test_points_are_the_numbers_in_their_rows_and_open_ones_are_marked(ax: Axes) -> None:
+    numbers = {"raw": (np.array([10.0, np.inf]), np.array([2.0, np.nan])), "control": (np.array([4.0, 8]), np.ones(2))}
+    draw_noise_rows(ax, ["conv", "all"], numbers)
+    raw, control = ax.containers
+    assert raw[0].get_xdata().tolist() == [10.0]
+    assert raw[0].get_ydata() == pytest.approx([-0.11])
+    assert control[0].get_xdata().tolist() == [4.0, 8.0]
+    assert control[0].get_ydata() == pytest.approx([0.11, 1.11])
+    assert np.array(raw[2][0].get_segments())[0, :, 0].tolist() == [8.0, 12.0]
+    assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [(r"$\infty$", pytest.approx(0.89))]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["conv", "all"]
+    assert ax.get_ylim() == (1.5, -0.5)  # the first layer at the top
+
+
+def test_an_error_as_large_as_the_number_has_no_lower_end(ax: Axes) -> None:
+    """Fails if the bar goes to or below zero, where a logarithmic axis ends."""
+    draw_noise_rows(ax, ["conv"], {"raw": (np.array([10.0]), np.array([20.0]))})
+    assert np.array(ax.containers[0][2][0].get_segments())[0, :, 0].tolist() == [10.0, 30.0]
+
+
+def noise_of_many(touched: list[int]) -> Measurement:
+    groups = {}
+    for place, kind in enumerate(KINDS):
+        trace = np.arange(1.0, len(LAYERS) + 1)
+        if kind == "centralized":
+            trace[touched] /= 2
+        columns = {"trace": trace, "noise_scale": trace * (place + 1)}
+        columns |= {f"{name}_standard_error": values / 10 for name, values in columns.items()}
+        total = measurement(None, **{name: values.sum() for name, values in columns.items()})
+        groups[kind] = measurement({"total": total}, **{name: (values, "layer") for name, values in columns.items()})
+    return measurement(groups, layers=(LAYERS, "layer"))
+
+
+def test_many_layers_are_rows_and_those_that_p_does_not_touch_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "run.h5", "noise", "gradient_noise", noise_of_many([1, 4]))
+    figure = figure_noise([Run(tmp_path / "run.h5")])
+    assert figure is not None
+    relative, absolute = figure.axes
+    assert [tick.get_text() for tick in relative.get_yticklabels()] == ["layer1", "layer4", "all"]
+    centralized = absolute.containers[1]
+    assert centralized[0].get_xdata().tolist() == [1.0, 2.5, 55 - 3.5]
+    assert relative.containers[2][0].get_xdata().tolist() == [6.0, 15.0, 165.0]
