@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,24 @@ def test_progress_counts_samples() -> None:
     seen: list[tuple[int, int]] = []
     gradient_noise(Objective(*CASES[1].make()), chunk=4, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(4, 12), (5, 12), (9, 12), (12, 12)]  # batches of 5 and 7
+
+
+@pytest.mark.parametrize("index", [2, 4], ids=["forms", "loop"])
+def test_memory_does_not_grow_with_the_number_of_samples(index: int) -> None:
+    """Fails if anything is kept of each sample: tensors alive after the first batches and after all.
+
+    What the fingerprint of the data keeps of each batch is less than a number for each sample.
+    """
+    model, loss_fn, batches = CASES[index].make()
+    held: dict[int, int] = {}
+
+    def count(done: int, total: int) -> None:
+        if done in {12, total}:
+            gc.collect()
+            held[done] = sum(x.numel() for x in gc.get_objects() if type(x) is Tensor)
+
+    gradient_noise(Objective(model, loss_fn, batches * 10), progress=count)
+    assert held[120] - held[12] < 108
 
 
 def test_saved_and_loaded_equal(tmp_path: Path) -> None:
