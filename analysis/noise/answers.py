@@ -31,6 +31,9 @@ from analysis.objective import Objective
 # norm of all weights in the piece, because a gradient near zero is a difference of rounded numbers. Generous, our
 # choice: a sample taken for another, or a loss that mixes samples, is wrong by far more.
 AGREEMENT = {torch.float32: (1e-2, 1e-5), torch.float64: (1e-6, 1e-11)}
+# Numbers of input taken at once on a CPU: 64 images of CIFAR-10. Our choice: in pieces of a batch of 128 the norms of
+# ResNet-20 took 0.83 of the time, because less of what a layer holds leaves the cache.
+PIECE_INPUTS = 64 * 3 * 32 * 32
 
 
 class Answers:
@@ -41,8 +44,9 @@ class Answers:
         state: As returned by `objective.state()`.
         targets: What is asked about each of its parameters.
         what: Needs it, for messages: "gradient noise".
-        chunk: Samples taken at once, at most; pieces do not cross batches. None: whole batches, and as many gradients
-            of weights without a form as `PerSampleGradients` takes.
+        chunk: Samples taken at once, at most; pieces do not cross batches. None: equal pieces of at most
+            `PIECE_INPUTS` on a CPU, else whole batches; of gradients of weights without a form as many as
+            `PerSampleGradients` takes.
 
     Attributes:
         ways: Parameter name to how it was measured last: a way of `layer_forms.answer`, "vmap" or "loop".
@@ -75,7 +79,7 @@ class Answers:
         """Yield parameter name to [kind, (square, product, neighbor), C] in float64 for each piece of C samples."""
         for batch in self._objective.batches():
             length = batch_length(batch, self._what)
-            step = self._chunk or max(length, 1)
+            step = self._chunk or _step(batch, length, self._objective.device)
             for start in range(0, length, step):
                 yield self._piece(cut(batch, start, min(start + step, length)))
 
@@ -155,6 +159,14 @@ class Answers:
             allowed = relative * truth + absolute * scale
             is_right &= ((got - truth).abs() <= allowed) | (got == truth) | ~(got.isfinite() | truth.isfinite())
         return [name for name, right in zip(names, is_right.tolist(), strict=True) if right]
+
+
+def _step(batch: Any, length: int, device: torch.device) -> int:
+    """Return the samples in a piece, so that all pieces of a batch are about equal."""
+    if device.type != "cpu":
+        return max(1, length)
+    numbers = max(tensor.numel() for tensor in tensors_of(batch))
+    return max(1, -(-length // max(1, -(-numbers // PIECE_INPUTS))))
 
 
 def _twice(batch: Any, i: int) -> Any:

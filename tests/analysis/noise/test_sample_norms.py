@@ -259,6 +259,21 @@ def test_forms_that_would_be_wrong_are_found_out(monkeypatch: pytest.MonkeyPatch
     assert_close(found.raw, expected.raw, relative=1e-12)
 
 
+def test_large_inputs_are_taken_in_equal_pieces_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a batch is cut unevenly, or its pieces are put together wrongly: batches of 5 and 7 samples."""
+    objective = Objective(*CASES[1].make())
+    expected = per_sample_norms(objective)
+    sizes: list[int] = []
+    true = answers.record
+    monkeypatch.setattr(answers, "record", lambda *given: (sizes.append(given[3]), true(*given))[1])
+    inputs = next(iter(objective.batches()))[0][0].numel()
+    monkeypatch.setattr(answers, "PIECE_INPUTS", 4 * inputs)
+    found = per_sample_norms(objective)
+    assert sizes == [3, 2, 4, 3]
+    assert_close(found.raw, expected.raw, relative=1e-12)
+    assert_close(found.centralized, expected.centralized, relative=1e-12)
+
+
 def test_kinds_left_out_are_nan() -> None:
     found = per_sample_norms(Objective(*CASES[1].make()), kinds=("centralized",))
     assert bool(found.raw.isfinite().all())
