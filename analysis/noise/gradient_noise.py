@@ -21,17 +21,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
-from analysis.noise.control import control_directions
+from analysis.noise.control import control_directions, projected
 from analysis.noise.moments import Estimates, Moments
 from analysis.noise.per_sample import MeanGradient, PerSampleGradients, mean_gradient
+from analysis.noise.scalars import KINDS
 from analysis.objective import Objective
 from analysis.parameters import owner_of
-from gcsam.centralize import centralize, remove_component
 
 MCCANDLISH = "McCandlish et al. (2018), arXiv 1812.06162"
 JACKKNIFE = "jackknife over samples, second-order part corrected"
 SQUARED = "loss^2/weight^2"
-KINDS = ("raw", "centralized", "control")
 Progress = Callable[[int, int], None]
 
 
@@ -197,13 +196,13 @@ class _Projections:
         for name in self._mean:
             deviation = gradients.pop(name).to(self._mean[name].dtype) - self._mean[name]  # [C, *shape]
             values = []
-            for projected in self._projected(name, deviation):
+            for kept in self._projected(name, deviation):
                 with_previous = torch.cat([
-                    _inner(projected[:1], self._last[name][None]),
-                    _inner(projected[1:], deviation[:-1]),
+                    _inner(kept[:1], self._last[name][None]),
+                    _inner(kept[1:], deviation[:-1]),
                 ])
-                along_mean = _inner(projected, self._mean[name][None])
-                values.append(torch.stack([_inner(projected, projected), along_mean, with_previous], -1))
+                along_mean = _inner(kept, self._mean[name][None])
+                values.append(torch.stack([_inner(kept, kept), along_mean, with_previous], -1))
             found[:, self._row[name]] += torch.stack(values).cpu()  # a single kind stands for all three
             self._last[name] = deviation[-1].clone()
         found[:, -1] = found[:, :-1].sum(1)
@@ -213,17 +212,14 @@ class _Projections:
         """Return ||mean(g)||^2, [kind, layer and total] in float64 on the CPU."""
         found = torch.zeros(len(KINDS), len(self.layers) + 1, dtype=torch.float64)
         for name, mean in self._mean.items():
-            squares = [projected.double().square().sum() for projected in self._projected(name, mean[None])]
+            squares = [kept.double().square().sum() for kept in self._projected(name, mean[None])]
             found[:, self._row[name]] += torch.stack(squares).cpu()
         found[:, -1] = found[:, :-1].sum(1)
         return found * self._scale
 
     def _projected(self, name: str, gradient: Tensor) -> list[Tensor]:
         """Return [C, *shape] raw, centralized and controlled; the raw one alone where P does nothing."""
-        dims = tuple(axis + 1 for axis in self._dims[name])
-        if not dims:
-            return [gradient]
-        return [gradient, centralize(gradient, dims), remove_component(gradient, self._directions[name], dims)]
+        return projected(gradient, self._dims[name], self._directions.get(name))
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
