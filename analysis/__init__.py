@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
+    from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from analysis.surface.trajectory import Trajectory, trajectory
 
 __all__ = [
+    "AgreementGain",
+    "BatchNoise",
     "BezierPath",
     "Block",
     "Centralized",
@@ -46,6 +49,7 @@ __all__ = [
     "LayerNoise",
     "Line",
     "LinearPath",
+    "MinibatchNoise",
     "NotRepeatable",
     "Objective",
     "PerSampleNorms",
@@ -73,6 +77,7 @@ __all__ = [
     "loss_block",
     "loss_line",
     "loss_surface",
+    "minibatch_noise",
     "per_sample_norms",
     "sharpness",
     "spectral_density",
@@ -90,6 +95,7 @@ _HOMES = {
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
+    "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
