@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
+    from analysis.noise.two_batch import TwoBatchAverage, TwoBatchNoise, two_batch_noise
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
@@ -64,6 +65,8 @@ __all__ = [
     "TotalNoise",
     "TraceEstimate",
     "Trajectory",
+    "TwoBatchAverage",
+    "TwoBatchNoise",
     "Verdicts",
     "bezier_path",
     "curvature_map",
@@ -82,6 +85,7 @@ __all__ = [
     "sharpness",
     "spectral_density",
     "trajectory",
+    "two_batch_noise",
     "verify",
 ]
 
@@ -97,6 +101,7 @@ _HOMES = {
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
+    "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
