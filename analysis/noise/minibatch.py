@@ -126,15 +126,16 @@ def minibatch_noise(
     directions would is gain_beyond_control.
 
     At weights fitted to these very data the mean gradient is near zero, and disjoint batches then point away from each
-    other, at B = N / 2 exactly: use held-out data there.
+    other, the more the larger they are: use held-out data there.
 
     Args:
         objective: Whose batch gradients; its batches are tensors with the samples along their first axis.
         batch_sizes: B, each in [1, N / 2], as training sees them; (8, 32, 128) is our choice: 128 is that of Hassan et
             al., and noise shows below.
         rho: Norm of epsilon, >= 0, in units of the weights. 0.05, the default of SAM; 0 has no ascent.
-        draws: Batches for each size, >= 2. 64 is our choice: 2,016 pairs, and a standard error good to a tenth. Where
-            fewer are disjoint, and fewer than 16, they come four at a time from several cuts of the data.
+        draws: Batches for each size, >= 2, as far as they are disjoint. 64 is our choice: 2,016 pairs, and a standard
+            error good to a tenth. Where fewer than 16 (or than draws) are, so many come from several cuts, up to four
+            from each.
         seed: Of the cuts, drawn on the CPU, and of the control's directions, those of `gradient_noise`; >= 0. A batch
             size has the same batches whatever the others are.
         held: Batches compared with each other, >= 2: pairs are formed among so many. None: as many as fit in 512 MiB of

@@ -127,10 +127,10 @@ def test_arrays_lists_and_tensors_are_taken() -> None:
 
 
 def test_without_a_signal_the_scale_is_open() -> None:
-    found = two_batch_noise([8.0, 8.0, 8.0], [1.0, 1.5, 1.0], 1, 8)
-    assert found.signal == pytest.approx(1 / 7 * (8 * 3.5 / 3 - 8))
+    found = two_batch_noise([8.0, 8.0, 8.0], [0.9, 1.9, 0.9], 1, 8)
+    assert found.signal == pytest.approx(1 / 7 * (8 * 3.7 / 3 - 8))
     assert found.status is Status.COMPLETE
-    assert math.isnan(found.noise_scale_standard_error)  # without the second step nothing would be left
+    assert math.isnan(found.noise_scale_standard_error)  # without the second step it would be negative
     found = two_batch_noise([8.0, 8.0], [1.0, 1.0], 1, 8)
     assert (found.noise_scale, found.status) == (math.inf, Status.ZERO_SIGNAL)
     assert math.isnan(found.noise_scale_standard_error)
