@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import gradient_noise
+    from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
     from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
+    from analysis.noise.two_batch import TwoBatchAverage, TwoBatchNoise, two_batch_noise
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from analysis.surface.trajectory import Trajectory, trajectory
 
 __all__ = [
+    "AgreementGain",
+    "BatchNoise",
     "BezierPath",
     "Block",
     "Centralized",
@@ -47,6 +51,7 @@ __all__ = [
     "LayerNoise",
     "Line",
     "LinearPath",
+    "MinibatchNoise",
     "NoiseComparison",
     "NotRepeatable",
     "Objective",
@@ -63,6 +68,8 @@ __all__ = [
     "TotalNoise",
     "TraceEstimate",
     "Trajectory",
+    "TwoBatchAverage",
+    "TwoBatchNoise",
     "Verdicts",
     "bezier_path",
     "curvature_map",
@@ -76,10 +83,12 @@ __all__ = [
     "loss_block",
     "loss_line",
     "loss_surface",
+    "minibatch_noise",
     "per_sample_norms",
     "sharpness",
     "spectral_density",
     "trajectory",
+    "two_batch_noise",
     "verify",
 ]
 
@@ -93,8 +102,10 @@ _HOMES = {
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("gradient_noise",),
+    "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
     "analysis.noise.results": ("GradientNoise", "LayerNoise", "NoiseComparison", "TotalComparison", "TotalNoise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
+    "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from figures.accuracy import figure_accuracy
+from figures.agreement import figure_agreement
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
 from figures.gradient import figure_gradient
@@ -45,6 +46,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "sharpness": figure_sharpness,
     "noise": figure_noise,
     "noise_training": figure_noise_training,
+    "agreement": figure_agreement,
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.

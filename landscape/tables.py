@@ -230,7 +230,9 @@ def _cells(numbers: Mapping[str, Any]) -> str:
 
 
 def _noise(found: Measurement) -> tuple[str, str]:
-    totals = {kind: found.groups[kind].groups["total"].variables for kind in ("raw", "centralized", "control")}
+    kinds = {kind: found.groups[kind] for kind in ("raw", "centralized", "control")}
+    # that of mini-batches is over all weights and has no layers to total
+    totals = {kind: group.groups.get("total", group).variables for kind, group in kinds.items()}
     scales = ", ".join(f"{kind} {float(total['noise_scale'].data):.4g}" for kind, total in totals.items())
     error = float(totals["raw"]["noise_scale_standard_error"].data)
     return f"noise scale: {scales}", f"standard error (raw) {error:.2g}"

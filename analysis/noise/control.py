@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gcsam.centralize import random_directions
+from gcsam.centralize import centralize, random_directions, remove_component
 
 
 def control_directions(
@@ -33,3 +33,20 @@ def control_directions(
     """
     generator = torch.Generator().manual_seed(seed)
     return {name: random_directions(shape, dims[name], generator) for name, shape in shapes.items() if dims[name]}
+
+
+def projected(gradients: Tensor, dims: Sequence[int], directions: Tensor | None) -> list[Tensor]:
+    """Return the gradients of one weight as they are, centralized, and under the control.
+
+    Args:
+        gradients: [C, *shape].
+        dims: Axes of the weight that make up one row; () where P does nothing.
+        directions: [*shape], of the control; None where P does nothing.
+
+    Returns:
+        [C, *shape] for each kind, or the raw one alone, which then stands for all.
+    """
+    axes = tuple(axis + 1 for axis in dims)
+    if not axes or directions is None:
+        return [gradients]
+    return [gradients, centralize(gradients, axes), remove_component(gradients, directions, axes)]

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 from scipy import stats
 
-from analysis import Objective, verify
+from analysis import Objective, minibatch_noise, verify
 from analysis.claims import RunTable
 from analysis.store import Measurement, Variable, read
 from landscape import stages
@@ -69,6 +69,17 @@ def test_each_measurement_has_its_value_evidence_and_status(measured: Path) -> N
     ]
     assert f"raw {float(noise['noise_scale'].data):.4g}, centralized " in found["noise/gradient_noise"][0]
     assert ", control " in found["noise/gradient_noise"][0]
+
+
+def test_the_noise_of_mini_batches_has_its_noise_scales(tmp_path: Path) -> None:
+    """Fails with a traceback where only the noise of layers, which has a total, is known."""
+    torch.manual_seed(0)
+    objective = Objective(torch.nn.Linear(3, 2), torch.nn.CrossEntropyLoss(), (torch.randn(8, 3), torch.arange(8) % 2))
+    found = minibatch_noise(objective, [2], draws=4)
+    found.save(tmp_path / "run.h5", "minibatch")
+    ((_, value, evidence, _),) = rows(measured_table(tmp_path / "run.h5", ["noise/minibatch"]))
+    assert f"raw {found.raw.noise_scale:.4g}, centralized {found.centralized.noise_scale:.4g}" in value
+    assert evidence == f"standard error (raw) {found.raw.noise_scale_standard_error:.2g}"
 
 
 def test_a_training_is_told_by_its_three_splits(tmp_path: Path) -> None:
