@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
+    from analysis.noise.tail_index import TailIndex, tail_index
+    from analysis.noise.tails import GradientTails, LayerTails, TailIndices, TotalTails, gradient_tails
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
@@ -42,8 +44,10 @@ __all__ = [
     "GradientCovariance",
     "GradientField",
     "GradientNoise",
+    "GradientTails",
     "LayerCurvature",
     "LayerNoise",
+    "LayerTails",
     "Line",
     "LinearPath",
     "NotRepeatable",
@@ -57,7 +61,10 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "Surface",
+    "TailIndex",
+    "TailIndices",
     "TotalNoise",
+    "TotalTails",
     "TraceEstimate",
     "Trajectory",
     "Verdicts",
@@ -65,6 +72,7 @@ __all__ = [
     "curvature_map",
     "gradient_field",
     "gradient_noise",
+    "gradient_tails",
     "hessian_eigenvalues",
     "hessian_trace",
     "layer_curvature",
@@ -76,6 +84,7 @@ __all__ = [
     "per_sample_norms",
     "sharpness",
     "spectral_density",
+    "tail_index",
     "trajectory",
     "verify",
 ]
@@ -91,6 +100,8 @@ _HOMES = {
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
+    "analysis.noise.tail_index": ("TailIndex", "tail_index"),
+    "analysis.noise.tails": ("GradientTails", "LayerTails", "TailIndices", "TotalTails", "gradient_tails"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
