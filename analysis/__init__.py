@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.noise.tail_index import TailIndex, tail_index
-    from analysis.noise.tails import GradientTails, LayerTails, TailIndices, TotalTails, gradient_tails
+    from analysis.noise.tail_layers import LayerTails, TailIndices, TotalTails
+    from analysis.noise.tails import GradientTails, gradient_tails
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
@@ -101,7 +102,8 @@ _HOMES = {
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.noise.tail_index": ("TailIndex", "tail_index"),
-    "analysis.noise.tails": ("GradientTails", "LayerTails", "TailIndices", "TotalTails", "gradient_tails"),
+    "analysis.noise.tail_layers": ("LayerTails", "TailIndices", "TotalTails"),
+    "analysis.noise.tails": ("GradientTails", "gradient_tails"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),

@@ -25,13 +25,13 @@ def excess_kurtosis(values: Array) -> tuple[float, float]:
 
     Returns:
         The estimate, exactly unbiased for Gaussian numbers, and its standard error by the jackknife over rows. Columns
-        that are constant are left out; both are NaN where all are, or a number is not finite; the error alone where a
-        column varies in a single row.
+        that are constant are left out, also where they become so without some row; both numbers are NaN where no
+        column is left, or a number is not finite.
 
     Example:
         >>> value, error = excess_kurtosis(np.linspace(-1, 1, 1001)[:, None])
         >>> round(value, 2), round(error, 2)  # uniform numbers: -6/5
-        (-1.2, 0.03)
+        (-1.2, 0.04)
 
     References:
         Joanes and Gill, Comparing measures of sample skewness and kurtosis (1998): G2.
@@ -46,16 +46,19 @@ def excess_kurtosis(values: Array) -> tuple[float, float]:
     deviations = deviations / np.abs(deviations).max(0)  # so that no power of them over- or underflows
     powers = [deviations**power for power in (1, 2, 3, 4)]
     sums = [power.sum(0) for power in powers]
-    value = float(_unbiased(sums, n).mean())
-    without = _unbiased([total - power for total, power in zip(sums, powers, strict=True)], n - 1).mean(1)  # [n]
-    return value, float(math.sqrt((n - 1) / n) * np.linalg.norm(without - without.mean()))
+    without = _mean_of_columns([total - power for total, power in zip(sums, powers, strict=True)], n - 1)  # [n]
+    error = math.sqrt((n - 1) / n) * np.linalg.norm(without - without.mean())
+    return float(_mean_of_columns(sums, n)), float(error)
 
 
-def _unbiased(sums: list[Array], n: int) -> Array:
-    """Return G2 from sums of the first four powers of n numbers; NaN where these do not vary."""
+def _mean_of_columns(sums: list[Array], n: int) -> Array:
+    """Return the mean over columns of G2, from sums [..., columns] of the first four powers of n numbers."""
     mean, second, third, fourth = (total / n for total in sums)
     variance = second - mean**2
     is_varied = variance > 1e-12  # their largest is about 1
     moment = fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4
-    biased = np.where(is_varied, moment / np.where(is_varied, variance, 1.0) ** 2 - 3, np.nan)
-    return np.asarray((n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * biased + 6))
+    biased = moment / np.where(is_varied, variance, 1.0) ** 2 - 3
+    unbiased = (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * biased + 6)
+    count = is_varied.sum(-1)
+    total = np.where(is_varied, unbiased, 0.0).sum(-1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from scipy.special import gammaincinv, ndtri
 from torch import Tensor
 
@@ -69,8 +68,9 @@ def tail_index(
 
     "hill": from the k largest |x| of n, 1 / alpha is the mean logarithm of their ratio to the next one. It assumes a
     power law beyond that point and nothing below. For alpha-stable numbers it estimates alpha, with a bias upward that
-    grows as alpha nears 2 (1.8 reads 2.3 at n = 2,000). For Gaussian numbers it is not 2 but larger, and grows with n:
-    their tails are lighter than any power. Read it against `gaussian`.
+    grows as alpha nears 2 (at n = 2,000, 1.5 reads 1.6 and 1.8 reads 2.3) and that no interval knows of. For Gaussian
+    numbers it is not 2 but larger, and grows with n: their tails are lighter than any power. Read it against
+    `gaussian`.
 
     "mcculloch": the alpha of the symmetric stable law whose (x95 - x05) / (x75 - x25) is that of the numbers. It looks
     at the middle of the distribution, takes any location and scale, and is capped at 2, so that Gaussian numbers give
@@ -109,13 +109,14 @@ def tail_index(
 
     Side effects: none.
 
-    Cost: sorts (num_resamples + num_gaussian) * n * columns numbers: 0.1 s for 1,000 rows of 10 columns.
+    Cost: sorts (num_resamples + num_gaussian) * n * columns numbers: 0.1 (hill) to 0.4 s for 1,000 rows
+    of 10 columns.
 
     Example:
         >>> pareto = [(j + 0.5) ** (-1 / 3) for j in range(1000)]  # quantiles of t^-3
         >>> found = tail_index(pareto)
         >>> round(found.value, 1), found.interval_low < 3 < found.interval_high, found.num_upper
-        (2.9, True, 31)
+        (3.0, True, 31)
 
     References:
         Hill, A simple general approach to inference about the tail of a distribution (1975).
@@ -135,7 +136,9 @@ def tail_index(
     n = columns.shape[1]
     k = math.isqrt(n) if num_upper is None else num_upper
     if not (isinstance(k, int) and not isinstance(k, bool) and 2 <= k < n):
-        raise ValueError(f"num_upper must be a whole number from 2 to {n - 1}, got {num_upper!r}; None is {math.isqrt(n)}")
+        raise ValueError(
+            f"num_upper must be a whole number from 2 to {n - 1}, got {num_upper!r}; None is {math.isqrt(n)}"
+        )
     rng = np.random.default_rng(seed)
     is_finite = bool(np.isfinite(columns).all())
     varied = columns[_varied(columns, method, k)] if is_finite else columns[:0]
@@ -192,7 +195,8 @@ def _varied(columns: Array, method: str, k: int) -> Array:
 def _hill(columns: Array, k: int, most: int | None = None) -> Array:
     """Return alpha from the upper 1, ..., `most` numbers (None: k), [..., most], for [..., columns, n]."""
     most = most or k
-    logs = np.log(-np.sort(-np.abs(columns))[..., : most + 1])
+    upper = np.partition(np.abs(columns), -most - 1)[..., -most - 1 :]
+    logs = np.log(np.sort(upper)[..., ::-1])
     means = np.cumsum(logs[..., :-1], -1) / np.arange(1, most + 1)
     with np.errstate(divide="ignore"):  # equal upper numbers: an exponent of infinity
         return np.asarray(1 / (means - logs[..., 1:]).mean(-2))
@@ -221,7 +225,7 @@ def _mcculloch_interval(
     columns: Array, level: float, num_resamples: int, rng: np.random.Generator
 ) -> tuple[float, tuple[float, float]]:
     """Return alpha and its interval."""
-    count, n = columns.shape
+    n = columns.shape[1]
     ratio = float(_log_ratio(columns))
     found = []
     for size in _blocks(num_resamples, columns.size):

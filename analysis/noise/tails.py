@@ -13,8 +13,7 @@ Cost: stated at `gradient_tails`.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -24,64 +23,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
 from analysis.flatness.subsets import subsets
-from analysis.noise.kurtosis import excess_kurtosis
 from analysis.noise.per_sample import MeanGradient, PerSampleGradients, gradients_of, mean_gradient
 from analysis.noise.scalars import KINDS
-from analysis.noise.tail_index import MIN_VALUES, TailIndex, tail_index
+from analysis.noise.tail_index import MIN_VALUES
+from analysis.noise.tail_layers import LayerTails, by_layer, row_of
 from analysis.noise.tail_scalars import TailScalars
 from analysis.objective import Objective
 
-GRADIENT = "loss/weight"
-JOANES = "Joanes and Gill (1998)"
 Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TailIndices(Result):
-    """Tail exponents of all layers, as in `TailIndex`."""
-
-    value: Tensor = measured("layer", units="1", description="Tail exponent alpha; NaN where nothing varies")
-    interval_low: Tensor = measured("layer", units="1", description="Lower end of the interval of the value")
-    interval_high: Tensor = measured("layer", units="1", description="Upper end")
-    gaussian: Tensor = measured("layer", units="1", description="Mean over draws of Gaussian numbers in their place")
-    gaussian_low: Tensor = measured("layer", units="1", description="Lower end of the range of these draws")
-    gaussian_high: Tensor = measured("layer", units="1", description="Upper end of that range")
-    num_left_out: Tensor = measured("layer", units="1", description="Columns that do not vary enough")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TotalTails(Result):
-    """Tails of the noise over all measured weights, with the numbers they are told from."""
-
-    projection_kurtosis: float = measured(units="1", description="Excess, mean over directions", source=JOANES)
-    projection_kurtosis_standard_error: float = measured(units="1", description="Jackknife over samples")
-    projection_stable: TailIndex = measured(description="alpha of projections, mcculloch")
-    projection_hill: TailIndex = measured(description="alpha of projections, hill")
-    coordinate_kurtosis: float = measured(units="1", description="Excess, mean over coordinates", source=JOANES)
-    coordinate_kurtosis_standard_error: float = measured(units="1", description="Jackknife over samples")
-    coordinate_stable: TailIndex = measured(description="alpha of coordinates, mcculloch")
-    coordinate_hill: TailIndex = measured(description="alpha of coordinates, hill")
-    norm_hill: TailIndex = measured(description="alpha of the norms, hill")
-    effective_rank: float = measured(units="1", description="tr(Sigma)^2 / tr(Sigma^2), from the projections")
-    projections: Tensor = measured("projection", "sample", units=GRADIENT, description="<e_i, u_r>")
-    norms: Tensor = measured("sample", units=GRADIENT, description="||e_i||")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LayerTails(Result):
-    """Tails of the noise of each layer, and over all measured weights."""
-
-    projection_kurtosis: Tensor = measured("layer", units="1", description="Excess, mean over directions")
-    projection_kurtosis_standard_error: Tensor = measured("layer", units="1", description="Jackknife over samples")
-    projection_stable: TailIndices = measured(description="alpha of projections, mcculloch")
-    projection_hill: TailIndices = measured(description="alpha of projections, hill")
-    coordinate_kurtosis: Tensor = measured("layer", units="1", description="Excess, mean over coordinates")
-    coordinate_kurtosis_standard_error: Tensor = measured("layer", units="1", description="Jackknife over samples")
-    coordinate_stable: TailIndices = measured(description="alpha of coordinates, mcculloch")
-    coordinate_hill: TailIndices = measured(description="alpha of coordinates, hill")
-    norm_hill: TailIndices = measured(description="alpha of the norms, hill")
-    effective_rank: Tensor = measured("layer", units="1", description="tr(Sigma)^2 / tr(Sigma^2)")
-    total: TotalTails = measured(description="The same over all measured weights")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,10 +153,10 @@ def gradient_tails(
     kinds = []
     for kind in range(len(KINDS)):
         rows = [
-            _row(projections[kind, row], norms[kind, row], coordinates[row][kind], scalars.sizes[row], seed)
+            row_of(projections[kind, row], norms[kind, row], coordinates[row][kind], scalars.sizes[row], seed)
             for row in range(len(scalars.layers) + 1)
         ]
-        kinds.append(_by_layer(rows))
+        kinds.append(by_layer(rows))
     return GradientTails(
         layers=scalars.layers,
         raw=kinds[0],
@@ -220,34 +169,6 @@ def gradient_tails(
         method=method,
         status=Status.COMPLETE if bool(norms.isfinite().all()) else Status.NOT_FINITE,
     )
-
-
-def effective_rank(projections: Tensor, norms: Tensor, num_weights: int) -> float:
-    """Estimate tr(Sigma)^2 / tr(Sigma^2) of deviations from their projections on random unit vectors.
-
-    For independent unit vectors u and v the mean of (u^T Sigma v)^2 is tr(Sigma^2) / D^2. Both squares are means over
-    pairs of different deviations, so that neither counts the scatter of single ones.
-
-    Args:
-        projections: [n, R].
-        norms: [n].
-        num_weights: D, of the vectors projected.
-
-    Returns:
-        The rank, between 1 and the least of D and n - 1; NaN where the norms are 0 or not finite.
-    """
-    n, count = projections.shape
-    pairs = n * (n - 1)
-    largest = norms.max()
-    if not bool(norms.isfinite().all()) or not bool(largest > 0):
-        return math.nan
-    scaled, squares = projections / largest, (norms / largest).square()
-    single = scaled.square()
-    products = ((scaled.T @ scaled).square() - single.T @ single) / pairs  # [R, R]
-    trace_of_square = float(products.sum() - products.diagonal().sum()) / (count * (count - 1)) * num_weights**2
-    square_of_trace = float(squares.sum().square() - squares.square().sum()) / pairs
-    most = float(min(num_weights, n - 1))
-    return min(max(square_of_trace / trace_of_square, 1.0), most) if trace_of_square > 0 else most
 
 
 def _batch_gradients(
@@ -266,42 +187,3 @@ def _batch_gradients(
 def _report(progress: Progress | None, done: int, mean: MeanGradient) -> None:
     if progress is not None:
         progress(done, mean.num_samples)
-
-
-def _row(projections: Tensor, norms: Tensor, coordinates: Tensor, num_weights: int, seed: int) -> TotalTails:
-    """Return all that is told of one layer from its projections [n, R], norms [n] and coordinates [n, C]."""
-    rank = effective_rank(projections, norms, num_weights)
-    along, single = (excess_kurtosis(table.numpy()) for table in (projections, coordinates))
-    return TotalTails(
-        projection_kurtosis=along[0],
-        projection_kurtosis_standard_error=along[1],
-        projection_stable=tail_index(projections, "mcculloch", seed=seed),
-        projection_hill=tail_index(projections, "hill", seed=seed),
-        coordinate_kurtosis=single[0],
-        coordinate_kurtosis_standard_error=single[1],
-        coordinate_stable=tail_index(coordinates, "mcculloch", seed=seed),
-        coordinate_hill=tail_index(coordinates, "hill", seed=seed),
-        norm_hill=tail_index(norms, "hill", rank=None if math.isnan(rank) else rank, seed=seed),
-        effective_rank=rank,
-        projections=projections.T.contiguous(),
-        norms=norms.clone(),
-    )
-
-
-def _by_layer(rows: Sequence[TotalTails]) -> LayerTails:
-    """Put the numbers of layers together; the last row is over all weights."""
-    found = {}
-    for field in dataclasses.fields(LayerTails):
-        if field.name != "total":
-            values = [getattr(row, field.name) for row in rows[:-1]]
-            is_index = isinstance(values[0], TailIndex)
-            found[field.name] = _indices(values) if is_index else torch.tensor(values, dtype=torch.float64)
-    return LayerTails(**found, total=rows[-1])
-
-
-def _indices(values: Sequence[TailIndex]) -> TailIndices:
-    columns = {field.name: [getattr(value, field.name) for value in values] for field in dataclasses.fields(TailIndices)}
-    return TailIndices(**{
-        name: torch.tensor(column, dtype=torch.int64 if name == "num_left_out" else torch.float64)
-        for name, column in columns.items()
-    })
