@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
+    from analysis.noise.snr import GradientSNR, LayerSNR, TotalSNR, gradient_snr
     from analysis.noise.tail_index import TailIndex, tail_index
     from analysis.noise.tail_layers import LayerTails, TailIndices, TotalTails
     from analysis.noise.tails import GradientTails, gradient_tails
@@ -45,9 +46,11 @@ __all__ = [
     "GradientCovariance",
     "GradientField",
     "GradientNoise",
+    "GradientSNR",
     "GradientTails",
     "LayerCurvature",
     "LayerNoise",
+    "LayerSNR",
     "LayerTails",
     "Line",
     "LinearPath",
@@ -65,6 +68,7 @@ __all__ = [
     "TailIndex",
     "TailIndices",
     "TotalNoise",
+    "TotalSNR",
     "TotalTails",
     "TraceEstimate",
     "Trajectory",
@@ -73,6 +77,7 @@ __all__ = [
     "curvature_map",
     "gradient_field",
     "gradient_noise",
+    "gradient_snr",
     "gradient_tails",
     "hessian_eigenvalues",
     "hessian_trace",
@@ -101,6 +106,7 @@ _HOMES = {
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
+    "analysis.noise.snr": ("GradientSNR", "LayerSNR", "TotalSNR", "gradient_snr"),
     "analysis.noise.tail_index": ("TailIndex", "tail_index"),
     "analysis.noise.tail_layers": ("LayerTails", "TailIndices", "TotalTails"),
     "analysis.noise.tails": ("GradientTails", "gradient_tails"),
