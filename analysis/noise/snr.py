@@ -125,9 +125,9 @@ def gradient_snr(
         ratio [L] and their standard errors, constant_share [L], `total`, the same as floats over all weights, and
         gradient_mean and gradient_variance [D] in float64, in the order of `objective.names`; `.snr(kind)` makes r_j of
         them. Weights whose gradient does not vary have r_j NaN and count in constant_share alone; a layer of such is
-        NaN. Errors are those of the data as a sample of their distribution; NaN for N = 2. Where there is no signal the
-        jackknife makes them up to 1.4 times too large, and where neighbors in the data resemble each other (sorted by
-        class) larger still: shuffle the data.
+        NaN. Errors are those of the data as a sample of their distribution; NaN for N = 2. They are on the safe side:
+        1.5 times too large where there is no signal, two to three times for a median over weights of independent noise,
+        and larger still where neighbors in the data resemble each other (sorted by class): shuffle the data.
         status: NOT_FINITE where gradients are; ZERO_SIGNAL where the total's ratio is not positive, raw, centralized or
         control; else COMPLETE.
 
