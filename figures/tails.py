@@ -18,7 +18,7 @@ from figures.style import KINDS, in_order, look, sizes
 
 TAILS = "noise/tails"
 DRAWN = ("raw", "centralized")
-GAUSSIAN = "Gaussian, 95 %"
+GAUSSIAN = "Gaussian"
 GRAY = "0.75"  # of the band
 VALUE = ("value", "interval_low", "interval_high")
 DRAWS = 80  # Gaussian numbers of the size of the data; our choice: two of them lie beyond either end of the band

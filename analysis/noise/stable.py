@@ -94,7 +94,7 @@ def alpha_of_log_ratio(log_ratio: Array | float) -> Array:
     given = np.asarray(log_ratio, dtype=np.float64)
     # beyond the table the limit law holds: |X|^alpha tends to 1 / E, E exponential, so that log nu ~ 1 / alpha
     inverse = spline(np.clip(given, low, high)) * np.maximum(given / high, 1.0)
-    return np.asarray(1 / np.maximum(inverse, 0.5))
+    return np.asarray(1 / inverse)
 
 
 @functools.cache

@@ -22,9 +22,6 @@ from analysis.objective import Objective
 from analysis.parameters import owner_of
 from gcsam.centralize import centralize, remove_component
 
-# The control draws from the seed itself. From the same numbers the first direction would be the one it removes.
-OTHER_STREAM = 2**32
-
 
 class TailScalars:
     """What is kept of the deviations e = g - mean(g): raw, centralized, and under the control's projection.
@@ -60,7 +57,9 @@ class TailScalars:
         self._mean = objective.layout.split(mean.vector.to(objective.dtype))
         controls = control_directions(shapes, self._dims, seed)
         self._controls = {name: unit.to(objective.device, objective.dtype) for name, unit in controls.items()}
-        generator = torch.Generator().manual_seed(seed + OTHER_STREAM)
+        # The control draws from the seed itself. From the same numbers the first direction would be the one it removes.
+        generator = torch.Generator().manual_seed(seed)
+        generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         self._directions, squares = {}, torch.zeros(len(paths), num_projections, dtype=torch.float64)
         for name, shape in shapes.items():
             drawn = torch.randn(num_projections, shape.numel(), generator=generator, dtype=torch.float64)

@@ -71,7 +71,7 @@ def gradient_tails(
     Beside each exponent stands what Gaussian noise would give: numbers of the same count and the same covariance
     between directions; for norms those of Gaussian vectors with the effective rank of Sigma. A number inside that range
     is no sign of heavy tails; one outside may also be owed to samples of different noise (many fitted, few not), a
-    mixture of Gaussians, and not to a stable law.
+    mixture, and not to a stable law: where mcculloch and hill disagree by more than Hill's bias, the law is not stable.
 
     `centralized` applies P to every e_i, by the axes of `objective.centralize_dims`; `control` removes as many
     dimensions at the same places, along random directions.
@@ -90,7 +90,8 @@ def gradient_tails(
     Returns:
         GradientTails (frozen). layers [L]: as in `gradient_noise`. raw, centralized, control: each with the numbers of
         the layers, [L], and `total`, the same over all weights, which also holds the projections [R, n] and norms [n]
-        themselves, in the order of the data (of the batches for B > 1). effective_rank: estimated from the projections.
+        themselves, in the order of the data (of the batches for B > 1). effective_rank: estimated from the projections; where few
+        samples carry the noise it is rough, and changes several times over from seed to seed.
         status: NOT_FINITE where gradients are, and all numbers that depend on them NaN; else COMPLETE. Exponents of
         what does not vary are NaN, and columns without spread are counted by num_left_out.
 

@@ -98,7 +98,7 @@ def test_a_panel_for_each_method_with_its_exponents(tmp_path: Path) -> None:
     legends = [ax.get_legend() for ax in (sgd, gcsam)]
     assert [legend.get_title().get_text() for legend in legends] == ["SGD", "GCSAM"]
     assert [text.get_text() for text in legends[1].get_texts()] == [
-        r"Gaussian, 95 %: $\alpha$ = 6.00 [5.50, 6.75]",
+        r"Gaussian: $\alpha$ = 6.00 [5.50, 6.75]",
         r"raw: $\alpha$ = 1.25 [1.00, 1.75]",
         r"centralized: $\alpha$ = 2.25 [2.00, 2.75]",
     ]

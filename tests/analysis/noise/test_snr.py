@@ -134,9 +134,9 @@ def test_linear_regression_is_the_closed_form() -> None:
 def test_unbiased_with_honest_errors_over_resamplings(strength: float) -> None:
     """200 data sets of known moments, each a layer: means within four standard errors, errors that are the scatter.
 
-    Of 20 blocks a squared error is known to a third, its mean over 200 to 2 %, and the scatter to 5 %: within 10 %
+    Of 10 blocks a squared error is known to a half, its mean over 200 to 3 %, and the scatter to 5 %: within 10 %
     where there is a signal. Where there is none the jackknife counts the square of the mean twice (Efron and Stein):
-    1.45 times too large. Without the correction by Var / N the mean would then be 1 / 200 too large, four
+    1.5 times too large. Without the correction by Var / N the mean would then be 1 / 200 too large, four
     standard errors of the average and more.
     """
     rng, n = np.random.default_rng(3), 200
@@ -148,14 +148,14 @@ def test_unbiased_with_honest_errors_over_resamplings(strength: float) -> None:
         "ratio": (mean @ mean) / (scale @ scale),
     }
     rows = np.tile(mean, 200) + np.tile(scale, 200) * rng.standard_normal((n, 200 * 40))
-    found = gradient_snr(linear(rows, layers=200)).raw
+    found = gradient_snr(linear(rows, layers=200), num_blocks=10).raw
     for name, truth in truths.items():
         values, errors = getattr(found, name).numpy(), getattr(found, f"{name}_standard_error").numpy()
         # the ratio of two sums is biased by about its relative variance, here 1 / (40 * 200)
         assert abs(values.mean() - truth) < 4 * values.std() / math.sqrt(200) + truth / 1000
         assert strength or 4 * values.std() / math.sqrt(200) < 1 / n
         excess = math.sqrt(np.square(errors).mean()) / values.std()
-        assert (0.9 if strength else 1.3) < excess < (1.1 if strength else 1.6)
+        assert (0.9 if strength else 1.3) < excess < (1.1 if strength else 1.65)
 
 
 def test_the_error_of_the_median_is_on_the_safe_side() -> None:
@@ -165,7 +165,7 @@ def test_the_error_of_the_median_is_on_the_safe_side() -> None:
     """
     mean = np.linspace(0.5, 2, 101)
     rows = np.tile(mean, 80) + np.random.default_rng(3).standard_normal((100, 80 * 101))
-    found = gradient_snr(linear(rows, layers=80)).raw
+    found = gradient_snr(linear(rows, layers=80), num_blocks=10).raw
     values, errors = found.median.numpy(), found.median_standard_error.numpy()
     assert abs(values.mean() - 1.25**2) < 0.05  # symmetric scatter around the middle weight, 1.25
     assert 1 < math.sqrt(np.square(errors).mean()) / values.std() < 2.3
@@ -186,9 +186,10 @@ def test_weights_that_do_not_vary_are_counted_and_left_out() -> None:
 
 
 def test_a_weight_that_varies_in_one_block_alone_leaves_no_rounding() -> None:
+    rng = np.random.default_rng(5)
     rows = np.ones((40, 2)) * 0.1
-    rows[:, 0] += np.random.default_rng(5).standard_normal(40)
-    rows[3, 1] = 7.0
+    rows[:, 0] += rng.standard_normal(40)
+    rows[:10, 1] = rng.standard_normal(10)
     found = gradient_snr(linear(rows), num_blocks=4).raw.total
     without = np.array([summary(np.delete(rows, range(i, i + 10), 0)) for i in range(0, 40, 10)])
     errors = np.sqrt(3 / 4 * np.square(without - without.mean(0)).sum(0))

@@ -53,3 +53,6 @@ def test_lighter_tails_than_the_gaussian_are_two_and_nan_stays() -> None:
     assert found[:2] == pytest.approx([2.0, 2.0])
     assert found.max(initial=0, where=~np.isnan(found)) <= 2.0
     assert math.isnan(found[2])
+    near = alpha_of_log_ratio(log_quantile_ratio(2.0) + np.linspace(-0.1, 0.1, 2001))
+    assert near.max() == 2.0  # nowhere above, not by rounding
+    assert bool((np.diff(near) <= 0).all())

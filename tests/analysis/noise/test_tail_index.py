@@ -83,6 +83,13 @@ def _width_of_one(method: str) -> float:
     return one.interval_high - one.interval_low
 
 
+def test_columns_of_different_tails_are_averaged_with_their_own_errors() -> None:
+    """One column of alpha 0.3 among nine of 10: the error is that one's, not a tenth of the mean's. 150 data sets."""
+    rng, alphas = np.random.default_rng(15), np.array([0.3, *[10.0] * 9])
+    found = [tail_index(rng.random((400, 10)) ** (-1 / alphas), num_gaussian=2) for _ in range(150)]
+    assert np.mean([holds(one, 1 / np.mean(1 / alphas)) for one in found]) >= 0.88
+
+
 def test_hill_of_pareto_numbers_is_the_mean_of_logarithms() -> None:
     values = np.random.default_rng(4).pareto(3.0, 900) + 1
     upper = np.sort(values)[::-1]
@@ -203,8 +210,9 @@ def test_equal_upper_numbers_leave_no_warning() -> None:
     assert found.range_low <= found.value <= found.range_high
     two_steps = np.append(np.full(370, 1.0), np.full(30, 2.0))  # the upper 20 are equal, and the next one as well
     assert tail_index(two_steps).status is Status.NO_SPREAD
-    ties = np.append(np.full(390, 1.0), np.full(10, 2.0))  # ten of two, ten of one, then one: all excesses are equal
-    assert math.isfinite(tail_index(ties).interval_low)
+    ties = np.append(np.full(16, 1.0), np.full(4, 2.0))  # k = 4: all excesses are equal, so that none tells of errors
+    assert tail_index(ties).value == pytest.approx(1 / math.log(2))
+    assert tail_index(ties).interval_low > 0
 
 
 def test_saved_and_loaded_equal(tmp_path: Path) -> None:
