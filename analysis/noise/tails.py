@@ -90,8 +90,8 @@ def gradient_tails(
     Returns:
         GradientTails (frozen). layers [L]: as in `gradient_noise`. raw, centralized, control: each with the numbers of
         the layers, [L], and `total`, the same over all weights, which also holds the projections [R, n] and norms [n]
-        themselves, in the order of the data (of the batches for B > 1). effective_rank: estimated from the projections; where few
-        samples carry the noise it is rough, and changes several times over from seed to seed.
+        themselves, in the order of the data (of the batches for B > 1). effective_rank: estimated from the
+        projections; where few samples carry the noise it is rough, and changes several times over from seed to seed.
         status: NOT_FINITE where gradients are, and all numbers that depend on them NaN; else COMPLETE. Exponents of
         what does not vary are NaN, and columns without spread are counted by num_left_out.
 
