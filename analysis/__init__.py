@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
     from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
+    from analysis.noise.snr import GradientSNR, LayerSNR, TotalSNR, gradient_snr
+    from analysis.noise.tail_index import TailIndex, tail_index
+    from analysis.noise.tail_layers import LayerTails, TailIndices, TotalTails
+    from analysis.noise.tails import GradientTails, gradient_tails
     from analysis.noise.two_batch import TwoBatchAverage, TwoBatchNoise, two_batch_noise
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
@@ -47,8 +51,12 @@ __all__ = [
     "GradientCovariance",
     "GradientField",
     "GradientNoise",
+    "GradientSNR",
+    "GradientTails",
     "LayerCurvature",
     "LayerNoise",
+    "LayerSNR",
+    "LayerTails",
     "Line",
     "LinearPath",
     "MinibatchNoise",
@@ -64,8 +72,12 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "Surface",
+    "TailIndex",
+    "TailIndices",
     "TotalComparison",
     "TotalNoise",
+    "TotalSNR",
+    "TotalTails",
     "TraceEstimate",
     "Trajectory",
     "TwoBatchAverage",
@@ -75,6 +87,8 @@ __all__ = [
     "curvature_map",
     "gradient_field",
     "gradient_noise",
+    "gradient_snr",
+    "gradient_tails",
     "hessian_eigenvalues",
     "hessian_trace",
     "layer_curvature",
@@ -87,6 +101,7 @@ __all__ = [
     "per_sample_norms",
     "sharpness",
     "spectral_density",
+    "tail_index",
     "trajectory",
     "two_batch_noise",
     "verify",
@@ -105,6 +120,10 @@ _HOMES = {
     "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
     "analysis.noise.results": ("GradientNoise", "LayerNoise", "NoiseComparison", "TotalComparison", "TotalNoise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
+    "analysis.noise.snr": ("GradientSNR", "LayerSNR", "TotalSNR", "gradient_snr"),
+    "analysis.noise.tail_index": ("TailIndex", "tail_index"),
+    "analysis.noise.tail_layers": ("LayerTails", "TailIndices", "TotalTails"),
+    "analysis.noise.tails": ("GradientTails", "gradient_tails"),
     "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),

@@ -28,6 +28,7 @@ from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
 from figures.style import TWO_COLUMN, context
 from figures.surface import figure_contours, figure_surfaces, heights, side_by_side
+from figures.tails import figure_tails
 from figures.training import figure_training
 from figures.trajectory import PLANE as TRAJECTORY_PLANE
 from figures.trajectory import figure_trajectory
@@ -47,6 +48,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "noise": figure_noise,
     "noise_training": figure_noise_training,
     "agreement": figure_agreement,
+    "tails": figure_tails,
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.
