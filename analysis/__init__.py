@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
-    from analysis.operators.restricted import Centralized, Preconditioned
+    from analysis.operators.restricted import Centralized, Preconditioned, RandomlyProjected
     from analysis.self_check import SelfCheck
     from analysis.surface.bezier import bezier_path
     from analysis.surface.fields import curvature_map, gradient_field
@@ -51,6 +51,7 @@ __all__ = [
     "PerSampleNorms",
     "Plan",
     "Preconditioned",
+    "RandomlyProjected",
     "Result",
     "SelfCheck",
     "Sharpness",
@@ -93,7 +94,7 @@ _HOMES = {
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
-    "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.operators.restricted": ("Centralized", "Preconditioned", "RandomlyProjected"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.bezier": ("bezier_path",),
     "analysis.surface.fields": ("curvature_map", "gradient_field"),
