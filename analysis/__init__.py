@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.evidence import Result, Status
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import GradientNoise, LayerNoise, TotalNoise, gradient_noise
     from analysis.noise.sample_norms import PerSampleNorms, per_sample_norms
     from analysis.objective import NotRepeatable, Objective
@@ -46,6 +47,8 @@ __all__ = [
     "LayerNoise",
     "Line",
     "LinearPath",
+    "NoiseCovariance",
+    "NoiseSpectrum",
     "NotRepeatable",
     "Objective",
     "PerSampleNorms",
@@ -74,6 +77,7 @@ __all__ = [
     "loss_block",
     "loss_line",
     "loss_surface",
+    "noise_covariance",
     "per_sample_norms",
     "sharpness",
     "spectral_density",
@@ -90,6 +94,7 @@ _HOMES = {
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("GradientNoise", "LayerNoise", "TotalNoise", "gradient_noise"),
     "analysis.noise.sample_norms": ("PerSampleNorms", "per_sample_norms"),
     "analysis.objective": ("NotRepeatable", "Objective"),

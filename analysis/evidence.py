@@ -41,6 +41,7 @@ class Status(enum.Enum):
         "The estimated squared gradient norm is not positive, so a ratio to it is open-ended; use more samples "
         "or a checkpoint further from its minimum."
     )
+    ZERO_NOISE = "All per-sample gradients are equal: their covariance is zero, and no direction belongs to it."
     INTERRUPTED = "The measurement was stopped early; `done` says which numbers exist. Run it again to go on."
 
 
