@@ -115,6 +115,8 @@ class Comparison:
         if pairs is None:
             pairs = self._eigenpairs(self._objective)
             self._num_hvps += pairs.num_hvps
+        else:
+            self._num_hvps += 1  # by which they were checked
         if trace is None:
             tick = self._stage(TRACE_HVPS)
             trace = hessian_trace(

@@ -91,7 +91,7 @@ def noise_covariance(
     graphs for further Hessian products until its `release()`.
 
     Cost: three passes over the data, about 5 gradients; of each kind 10 to 20 products with Sigma for the top 5 and
-    `probes` more, each 1.3 to 2 gradients (see `benchmarks/covariance.py`); of each kind one Hessian product for every
+    `probes` more, each 1.0 to 1.2 gradients where graphs are kept (CPU); of each kind one Hessian product for every
     distinct sample drawn; those of H. Memory: that of `hessian_eigenvalues`.
 
     Example:
@@ -111,7 +111,7 @@ def noise_covariance(
         Hansen and Hurwitz, On the theory of sampling from finite populations (1943).
     """
     wanted = checked_kinds(kinds)
-    _check(k, seed, draws, probes)
+    _check(k, seed, draws, probes, max_products)
     if hessian is not None:
         check_pairs(objective, hessian, k)
     if trace is not None:
@@ -133,8 +133,9 @@ def noise_covariance(
     return found.result()
 
 
-def _check(k: int, seed: int, draws: int, probes: int) -> None:
+def _check(k: int, seed: int, draws: int, probes: int, max_products: int) -> None:
     check_whole("k", k, 1, "5 is usual")
     check_whole("seed", seed, 0, "it seeds start vectors, probes, draws and the control's directions")
     check_whole("draws", draws, 2, "a standard error takes two")
     check_whole("probes", probes, 2, "a standard error takes two")
+    check_whole("max_products", max_products, k, "each pair takes one")
