@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from figures.accuracy import figure_accuracy
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
+from figures.covariance import figure_covariance
 from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
@@ -43,6 +44,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "eigenvalues": figure_eigenvalues,
     "sharpness": figure_sharpness,
     "noise": figure_noise,
+    "noise_spectrum": figure_covariance,
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.
