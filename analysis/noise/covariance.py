@@ -53,8 +53,8 @@ def noise_covariance(
     One step of SGD with learning rate eta on B samples, B much smaller than N, raises the loss by
     eta^2 / (2 B) * tr(H Sigma) to second order, beyond what the step along the mean gradient does.
 
-    Where the k-th and the next eigenvalue are close, the top-k space is not well defined, and neither is its overlap:
-    ask for one pair more to see the gap.
+    Where the k-th and the next eigenvalue are close or equal, the top-k space is not well defined, and neither is its
+    overlap: ask for one pair more to see the gap.
 
     Args:
         objective: Whose per-sample gradients. Its loss must be a sum over samples, its batches tensors with the
