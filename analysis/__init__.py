@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.evidence import Result, Status
     from analysis.files import load
     from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
     from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
     from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from analysis.noise.two_batch import TwoBatchAverage, TwoBatchNoise, two_batch_noise
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
-    from analysis.operators.restricted import Centralized, Preconditioned
+    from analysis.operators.restricted import Centralized, Preconditioned, RandomlyProjected
     from analysis.self_check import SelfCheck
     from analysis.surface.bezier import bezier_path
     from analysis.surface.fields import curvature_map, gradient_field
@@ -61,11 +62,14 @@ __all__ = [
     "LinearPath",
     "MinibatchNoise",
     "NoiseComparison",
+    "NoiseCovariance",
+    "NoiseSpectrum",
     "NotRepeatable",
     "Objective",
     "PerSampleNorms",
     "Plan",
     "Preconditioned",
+    "RandomlyProjected",
     "Result",
     "SelfCheck",
     "Sharpness",
@@ -98,6 +102,7 @@ __all__ = [
     "loss_line",
     "loss_surface",
     "minibatch_noise",
+    "noise_covariance",
     "per_sample_norms",
     "sharpness",
     "spectral_density",
@@ -116,6 +121,7 @@ _HOMES = {
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),
     "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
     "analysis.noise.results": ("GradientNoise", "LayerNoise", "NoiseComparison", "TotalComparison", "TotalNoise"),
@@ -127,7 +133,7 @@ _HOMES = {
     "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
-    "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.operators.restricted": ("Centralized", "Preconditioned", "RandomlyProjected"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.bezier": ("bezier_path",),
     "analysis.surface.fields": ("curvature_map", "gradient_field"),

@@ -42,6 +42,7 @@ class Status(enum.Enum):
         "or a checkpoint further from its minimum."
     )
     NO_SPREAD = "The numbers do not vary enough to say anything about their tails; the estimate is NaN."
+    ZERO_NOISE = "All per-sample gradients are equal: their covariance is zero, and no direction belongs to it."
     INTERRUPTED = "The measurement was stopped early; `done` says which numbers exist. Run it again to go on."
 
 

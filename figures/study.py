@@ -16,6 +16,7 @@ from figures.accuracy import figure_accuracy
 from figures.agreement import figure_agreement
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
+from figures.covariance import figure_covariance
 from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
@@ -49,6 +50,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "noise_training": figure_noise_training,
     "agreement": figure_agreement,
     "tails": figure_tails,
+    "noise_spectrum": figure_covariance,
     "accuracy": figure_accuracy,
 }
 # Without these a file depends on the day it was made.

@@ -1,10 +1,11 @@
-"""An operator seen through another: restricted to the centralized subspace, or in the metric of an adaptive optimizer.
+"""An operator seen through another: restricted to a subspace, or in the metric of an adaptive optimizer.
 
     Centralized         P H P, P the projection of gradient centralization
+    RandomlyProjected   C H C, C a random projection of the rank of P: the control
     Preconditioned      M^(-1/2) H M^(-1/2), with the eigenvalues of M^(-1) H: what an optimizer with preconditioner M
                         sees as sharpness (Cohen et al., arXiv 2207.14484)
 
-Proved right by: dense float64 products P H P and M^(-1/2) H M^(-1/2), and a step of torch's Adam
+Proved right by: dense float64 products P H P, C H C and M^(-1/2) H M^(-1/2), and a step of torch's Adam
 (`tests/analysis/operators/test_restricted.py`). Cost: that of the operator.
 """
 
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcsam.centralize import centralize
+from analysis.noise.control import control_directions
+from gcsam.centralize import centralize, remove_component
 
 SECOND_MOMENTS = ("exp_avg_sq", "square_avg")  # Adam and its kin; RMSprop
 
@@ -85,12 +87,54 @@ class Centralized(_Seen):
         Args:
             vector: [D].
         """
-        return self._project(self.operator.hvp(self._project(vector)))
+        return self.project(self.operator.hvp(self.project(vector)))
 
-    def _project(self, vector: Tensor) -> Tensor:
+    def project(self, vector: Tensor) -> Tensor:
+        """Return P v, [D].
+
+        Args:
+            vector: [D].
+        """
         layout, dims = self.objective.layout, self.objective.centralize_dims
         pieces = layout.split(layout.checked(vector, "vector"))
         return torch.cat([centralize(piece, dims[name]).reshape(-1) for name, piece in pieces.items()])
+
+
+class RandomlyProjected(_Seen):
+    """C H C: C removes a random direction from each row of a weight that P acts on, and so as many dimensions as P.
+
+    Args:
+        operator: As for `Centralized`.
+        seed: Of the directions: those of `gradient_noise`.
+    """
+
+    def __init__(self, operator: Any, seed: int = 0) -> None:
+        super().__init__(operator)
+        layout, dims = self.objective.layout, self.objective.centralize_dims
+        drawn = control_directions(dict(zip(layout.names, layout.shapes, strict=True)), dims, seed)
+        self._directions = {name: direction.to(self.device, self.dtype) for name, direction in drawn.items()}
+
+    def hvp(self, vector: Tensor) -> Tensor:
+        """Return the product with a vector, [D].
+
+        Args:
+            vector: [D].
+        """
+        return self.project(self.operator.hvp(self.project(vector)))
+
+    def project(self, vector: Tensor) -> Tensor:
+        """Return C v, [D].
+
+        Args:
+            vector: [D].
+        """
+        layout, dims = self.objective.layout, self.objective.centralize_dims
+        pieces = layout.split(layout.checked(vector, "vector"))
+        kept = [
+            remove_component(piece, self._directions[name], dims[name]) if name in self._directions else piece
+            for name, piece in pieces.items()
+        ]
+        return torch.cat([piece.reshape(-1) for piece in kept])
 
 
 class Preconditioned(_Seen):

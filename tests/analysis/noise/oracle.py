@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,3 +71,8 @@ def everything(model: nn.Module, loss_fn: Any, batches: list, seed: int = 0) -> 
         pairs = [moments(rows) for rows in [*layers, torch.cat(layers, 1)]]
         found[kind] = {"trace": [pair[0] for pair in pairs], "signal": [pair[1] for pair in pairs]}
     return found
+
+
+def covariance(gradients: dict[str, Tensor]) -> np.ndarray:
+    """Return Sigma [D, D] by numpy."""
+    return np.cov(torch.cat([g.flatten(1) for g in gradients.values()], 1).numpy().T)

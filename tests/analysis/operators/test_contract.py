@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,11 @@ from analysis import (
     GradientCovariance,
     Objective,
     Preconditioned,
+    RandomlyProjected,
     gradient_noise,
     hessian_eigenvalues,
 )
+from analysis.noise.control import control_directions
 from gcsam import centralize
 from tests.analysis.test_objective import assert_same, everything
 from tests.cases import CASES, IDS, Case
@@ -45,6 +48,7 @@ OPERATORS: dict[str, Callable[[Objective], Any]] = {
     "covariance": GradientCovariance,
     "centralized hessian": Centralized,
     "centralized gauss-newton": lambda objective: Centralized(GaussNewton(objective)),
+    "randomly-projected covariance": lambda objective: RandomlyProjected(GradientCovariance(objective), seed=3),
     "preconditioned hessian": lambda objective: Preconditioned(objective, diagonal(objective.num_parameters)),
     "preconditioned fisher": lambda o: Preconditioned(EmpiricalFisher(o), diagonal(o.num_parameters)),
 }
@@ -87,13 +91,37 @@ def oracle(name: str, objective: Objective, model: nn.Module, loss_fn: Any, batc
     if kind == "preconditioned":
         scale = diagonal(len(matrix)).rsqrt()
         return scale[:, None] * matrix * scale
+    p = random_projection(objective, seed=3) if kind == "randomly-projected" else centralization(objective)
+    return p @ matrix @ p
+
+
+def centralization(objective: Objective) -> Tensor:
     columns = []
-    for unit in torch.eye(len(matrix), dtype=torch.float64):
+    for unit in torch.eye(objective.num_parameters, dtype=torch.float64):
         pieces = objective.layout.split(unit)
         dims = objective.centralize_dims
         columns.append(torch.cat([centralize(piece, dims[key]).flatten() for key, piece in pieces.items()]))
-    p = torch.stack(columns)
-    return p @ matrix @ p
+    return torch.stack(columns)
+
+
+def random_projection(objective: Objective, seed: int) -> Tensor:
+    """Return 1 - sum of u u^T over the rows of all weights, u the control's unit vector of that row."""
+    shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
+    directions = control_directions(shapes, objective.centralize_dims, seed)
+    projection = torch.eye(objective.num_parameters, dtype=torch.float64)
+    start = 0
+    for name, shape in shapes.items():
+        places = torch.arange(start, start + shape.numel()).reshape(shape)
+        start += shape.numel()
+        dims = objective.centralize_dims[name]
+        if not dims:
+            continue
+        kept = [axis for axis in range(len(shape)) if axis not in dims]
+        rows = places.permute(*kept, *dims).reshape(-1, math.prod(shape[axis] for axis in dims))
+        units = directions[name].permute(*kept, *dims).reshape(rows.shape)
+        for row, unit in zip(rows, units, strict=True):
+            projection[row[:, None], row] -= unit[:, None] * unit
+    return projection
 
 
 def matrix_of(operator: Any) -> Tensor:
