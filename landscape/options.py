@@ -53,6 +53,7 @@ class Given:
         splits: Of a run, to measure beside its training data: "validation", "test".
         test_data: Of an own network, the same: "package.module:function", or empty.
         batchnorm: "eval" or "recalibrate".
+        on: The split of a run that is measured: "train", "validation" or "test".
     """
 
     runs: list[Path]
@@ -66,6 +67,7 @@ class Given:
     splits: list[str] = field(default_factory=list)
     test_data: str = ""
     batchnorm: str = "eval"
+    on: str = "train"
 
 
 class BatchNorm(str, enum.Enum):

@@ -30,6 +30,8 @@ BATCH_NUMBERS, MAX_BATCH = 128 * 3 * 32 * 32, 1024
 SAMPLES = 500
 # Splits of a run that can be measured beside its training data.
 BESIDE = ("validation", "test")
+TRAIN = "train"
+WORDS = {TRAIN: "training"}
 
 
 def subjects(given: Given, display: Display, team: Team | None = None) -> Iterator[Subject]:
@@ -69,12 +71,13 @@ def subjects(given: Given, display: Display, team: Team | None = None) -> Iterat
     _check_samples(given.samples)
     opened = [open_run(_folder(path)) for path in given.runs]
     for run in opened:
-        limit = _limit(given.samples, given.output or run.directory / RUN_FILE)
+        target = given.output or run.directory / (RUN_FILE if given.on == TRAIN else f"{given.on}.h5")
         yield run_subject(
             run,
             device,
-            limit=limit,
-            output=given.output,
+            limit=_limit(given.samples, target),
+            output=target,
+            on=given.on,
             beside=given.splits,
             batchnorm=given.batchnorm,
             writes=team is None or team.is_first,
@@ -115,20 +118,22 @@ def run_subject(
     output: Path | None = None,
     splits: Splits | None = None,
     beside: Sequence[str] = (),
+    on: str = TRAIN,
     batchnorm: str = "eval",
     writes: bool = True,
 ) -> Subject:
-    """Open a finished run: the weights selected on its validation split, with its own training data and its own loss.
+    """Open a finished run: the weights selected on its validation split, with its own data and its own loss.
 
     Its history and summary are written into the result file, if they are not there.
 
     Args:
         run: Finished.
         device: Where to compute.
-        limit: At most so many training images, the first of a fixed shuffle; None takes all.
+        limit: At most so many images, the first of a fixed shuffle; None takes all.
         output: Result file; None for the run's own.
         splits: The run's data, where they are at hand.
         beside: Names of further splits to measure on, "validation" or "test", with the same limit.
+        on: The split that is measured: "train", "validation" or "test".
         batchnorm: "eval" or "recalibrate".
         writes: Whether this process writes into the result file.
 
@@ -151,16 +156,16 @@ def run_subject(
     unknown = [name for name in beside if name not in BESIDE]
     if unknown:
         raise ValueError(f"--split must be {' or '.join(BESIDE)}, got {unknown[0]!r}")
-    train = splits.train.to(device)
-    batch_size = min(max(BATCH_NUMBERS // train.images[0].numel(), 1), MAX_BATCH)
-    batches = train.all_batches(batch_size, limit)
+    chosen = getattr(splits, on).to(device)
+    batch_size = min(max(BATCH_NUMBERS // chosen.images[0].numel(), 1), MAX_BATCH)
+    batches = chosen.all_batches(batch_size, limit)
     return Subject(
         title=f"{run.config.model} with {run.config.method}, seed {run.config.seed}",
         path=path,
         objective=Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches, batchnorm=batchnorm),
         checkpoint_sha256=sha256_file(run.directory / SELECTED),
         config=run.config.to_json(),
-        data=f"{len(batches.split)} of {len(train)} training images of {run.config.data}",
+        data=f"{len(batches.split)} of {len(chosen)} {WORDS.get(on, on)} images of {run.config.data}",
         num_samples=len(batches.split),
         splits={name: getattr(splits, name).to(device).all_batches(batch_size, limit) for name in beside},
     )
@@ -189,6 +194,8 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
         raise ValueError("give run folders, or your own network by --model, --checkpoint, --data, --loss and --output")
     if missing:
         raise ValueError(f"your own network needs {', '.join(missing)} too; --help shows an example")
+    if given.on != TRAIN:
+        raise ValueError(f"--on {given.on}: is of a run; for your own network give these data as --data")
     from analysis import Objective
     from analysis.store import sha256_file
     from landscape.sources import load_weights, own_data, own_loss, own_model

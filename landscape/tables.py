@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.store import Measurement, list_measurements, read
+from landscape.noise_lines import noise_line
 
 STYLES = {"supported": "green", "contradicted": "red", "inconclusive": "dim"}
 # A pipe has no width; this one keeps each row of the verdicts on a few lines.
@@ -199,7 +200,7 @@ def _content(found: Measurement) -> tuple[str, str]:
         evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
         return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
     if "raw" in found.groups:
-        return _noise(found)
+        return noise_line(found)
     return "", ""
 
 
@@ -227,12 +228,3 @@ def _scan(numbers: Mapping[str, Any]) -> tuple[str, str]:
 def _cells(numbers: Mapping[str, Any]) -> str:
     done, diverged = numbers["done"], int(numbers["diverged"].sum())
     return f"{int(done.sum())} of {done.size} cells{f', {diverged} diverged' if diverged else ''}"
-
-
-def _noise(found: Measurement) -> tuple[str, str]:
-    kinds = {kind: found.groups[kind] for kind in ("raw", "centralized", "control")}
-    # that of mini-batches is over all weights and has no layers to total
-    totals = {kind: group.groups.get("total", group).variables for kind, group in kinds.items()}
-    scales = ", ".join(f"{kind} {float(total['noise_scale'].data):.4g}" for kind, total in totals.items())
-    error = float(totals["raw"]["noise_scale_standard_error"].data)
-    return f"noise scale: {scales}", f"standard error (raw) {error:.2g}"
