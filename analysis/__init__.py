@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned
+    from analysis.probe.probe import Probe
+    from analysis.probe.record import ProbeNoise, ProbeRecord
+    from analysis.probe.schedule import Schedule, at_steps, every, every_epoch, log_spaced
     from analysis.self_check import SelfCheck
     from analysis.surface.bezier import bezier_path
     from analysis.surface.fields import curvature_map, gradient_field
@@ -51,7 +54,11 @@ __all__ = [
     "PerSampleNorms",
     "Plan",
     "Preconditioned",
+    "Probe",
+    "ProbeNoise",
+    "ProbeRecord",
     "Result",
+    "Schedule",
     "SelfCheck",
     "Sharpness",
     "SpectralDensity",
@@ -61,8 +68,11 @@ __all__ = [
     "TraceEstimate",
     "Trajectory",
     "Verdicts",
+    "at_steps",
     "bezier_path",
     "curvature_map",
+    "every",
+    "every_epoch",
     "gradient_field",
     "gradient_noise",
     "hessian_eigenvalues",
@@ -70,6 +80,7 @@ __all__ = [
     "layer_curvature",
     "linear_path",
     "load",
+    "log_spaced",
     "loss_block",
     "loss_line",
     "loss_surface",
@@ -94,6 +105,9 @@ _HOMES = {
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
     "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.probe.probe": ("Probe",),
+    "analysis.probe.record": ("ProbeNoise", "ProbeRecord"),
+    "analysis.probe.schedule": ("Schedule", "at_steps", "every", "every_epoch", "log_spaced"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.bezier": ("bezier_path",),
     "analysis.surface.fields": ("curvature_map", "gradient_field"),

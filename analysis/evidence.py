@@ -41,6 +41,7 @@ class Status(enum.Enum):
         "The estimated squared gradient norm is not positive, so a ratio to it is open-ended; use more samples "
         "or a checkpoint further from its minimum."
     )
+    FAILED = "The measurement ended with an error, which was shown as a warning; its numbers are NaN."
     INTERRUPTED = "The measurement was stopped early; `done` says which numbers exist. Run it again to go on."
 
 
