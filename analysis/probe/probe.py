@@ -123,16 +123,19 @@ class Probe:
         self._optimizer, self._schedule, self._quantities = optimizer, schedule, check_quantities(quantities)
         self._settings = Settings(float(rho), num_probes, seed)
         self._rows: list[Row] = []
-        self._step, self._epoch, self._since = start, math.nan if start else 0.0, 0
+        self._step, self._epoch, self._since = start, math.nan, 0
         self._warned: set[str] = set()
         self._budget = Budget(budget, clock)
         self._refuse_perturbed("a probe")
         self._objective.loss()  # says what is wrong with model, loss and data, before training
-        self._resume(clock)
-        self._write()  # and what is wrong with the file
+        self._rows, self._settings.layers = rows_until(self._path, name, start, self.record)
+        with self._budget.spending("file"):
+            self._write()  # and what is wrong with the file
+        self._budget = self._continued(clock)  # making the probe is no part of the training, nor of measuring
         if start == 0 and schedule.at_step(0):
-            self._row(None, is_raised=True)
-            self._write()
+            self._row(None, epoch=0.0, is_raised=True)
+            with self._budget.spending("file"):
+                self._write()
 
     @property
     def record(self) -> ProbeRecord:
@@ -203,17 +206,17 @@ class Probe:
 
     def _measure(self, learning_rate: float | None) -> None:
         """Measure if the budget allows it; nothing that goes wrong comes out of here but an interruption."""
-        if not self._budget.allows(("loss", *self._quantities)):
+        if not self._budget.allows(("loss", *self._quantities, "file")):
             self._since += 1
             return
-        self._row(learning_rate, is_raised=False)
+        self._row(learning_rate, epoch=self._epoch, is_raised=False)
         with self._budget.spending("file"):
             try:
                 self._write()
             except (OSError, RuntimeError, ValueError) as error:  # a full disk, say; the next write holds this row too
                 self._warn("the record could not be written", error)
 
-    def _row(self, learning_rate: float | None, *, is_raised: bool) -> None:
+    def _row(self, learning_rate: float | None, *, epoch: float, is_raised: bool) -> None:
         """Measure everything and add the row."""
 
         def on_error(name: str, error: Exception) -> None:
@@ -226,7 +229,7 @@ class Probe:
         threshold = threshold_of(getattr(self._optimizer, "param_groups", ()), learning_rate)
         row: Row = {
             "step": self._step,
-            "epoch": self._epoch,
+            "epoch": epoch,
             "num_skipped": self._since,
             "learning_rate": threshold.learning_rate,
             "threshold": threshold.plain,
@@ -247,19 +250,20 @@ class Probe:
     def _write(self) -> None:
         self.record.save(self._path, self._name)
 
-    def _resume(self, clock: Callable[[], float]) -> None:
-        """Take over the rows that the file holds up to the present step, with the time they took."""
-        self._rows, self._settings.layers = rows_until(self._path, self._name, self._step, self.record)
-        if self._rows:
-            last = self._rows[-1]
-            self._epoch = last["epoch"]
-            self._budget = Budget(
-                self._budget.share,
-                clock,
-                trained=last["elapsed_seconds"] - last["spent_seconds"],
-                spent=last["spent_seconds"],
-                expected={name: last[f"{name}_seconds"] for name in ("loss", *self._quantities)},
-            )
+    def _continued(self, clock: Callable[[], float]) -> Budget:
+        """Return the account of the time, with what the rows taken over cost."""
+        expected = {"file": self._budget.last("file")}
+        if not self._rows:
+            return Budget(self._budget.share, clock, expected=expected)
+        last = self._rows[-1]
+        self._epoch = last["epoch"]
+        return Budget(
+            self._budget.share,
+            clock,
+            trained=last["elapsed_seconds"] - last["spent_seconds"],
+            spent=last["spent_seconds"],
+            expected=expected | {name: last[f"{name}_seconds"] for name in ("loss", *self._quantities)},
+        )
 
     def _refuse_perturbed(self, call: str) -> None:
         optimizer = self._optimizer
