@@ -39,12 +39,7 @@ class Budget:
         spent: float = 0.0,
         expected: Mapping[str, float] | None = None,
     ) -> None:
-        if isinstance(share, bool) or not (isinstance(share, (int, float)) and share > 0):
-            raise ValueError(
-                f"budget must be a share of the training time, a number > 0, got {share!r}; 0.05 is 5 %, math.inf "
-                "sets no limit"
-            )
-        self.share = float(share)
+        self.share = check_share(share)
         self.spent = spent
         self._clock = clock
         self._begin = clock() - trained - spent
@@ -93,3 +88,19 @@ class Budget:
             quantity: Its name.
         """
         return self._expected.get(quantity, math.nan)
+
+
+def check_share(share: float) -> float:
+    """Return a share of the training time.
+
+    Args:
+        share: As given by the user.
+
+    Raises:
+        ValueError: It is not above 0.
+    """
+    if isinstance(share, bool) or not (isinstance(share, (int, float)) and share > 0):
+        raise ValueError(
+            f"budget must be a share of the training time, a number > 0, got {share!r}; 0.05 is 5 %, inf sets no limit"
+        )
+    return float(share)

@@ -146,6 +146,8 @@ class Probe:
             layers=settings.layers,
             quantities=self._quantities,
             skipped=self._since + sum(row["num_skipped"] for row in self._rows),
+            training_seconds=self._budget.trained(),
+            measuring_seconds=self._budget.spent,
             schedule=self._schedule.text,
             budget=self._budget.share,
             rho=settings.rho,

@@ -79,6 +79,12 @@ class ProbeRecord(Result):
     layers: tuple[str, ...] = measured("layer", description="Modules that hold the measured weights")
     quantities: tuple[str, ...] = measured("quantity", description="What was asked for, beside the loss")
     skipped: int = measured(units="1", description="All measurements left out for the budget so far")
+    training_seconds: float = measured(
+        units="s", description="Of training, until the record was written", compare=False
+    )
+    measuring_seconds: float = measured(
+        units="s", description="Of measuring, until the record was written", compare=False
+    )
     schedule: str = measured(description="When to measure: every:N, epochs:N, log:N or at:N,N,...")
     budget: float = measured(units="1", description="Largest share of the training time to be spent")
     rho: float = measured(units="weight", description="Radius of the sharpness")
@@ -88,14 +94,8 @@ class ProbeRecord(Result):
     data_fingerprint: str = measured(description="Sum and sum of squares of the probe's data, in hexadecimal")
 
     def share(self) -> float:
-        """Return the time spent on measuring over that of the training alone, up to the last measurement.
-
-        NaN before the first one, and inf if that was before training.
-        """
-        if not len(self.step):
-            return math.nan
-        spent, trained = float(self.spent_seconds[-1]), float(self.elapsed_seconds[-1] - self.spent_seconds[-1])
-        return spent / trained if trained > 0 else math.inf
+        """Return the time spent on measuring over that of the training alone; NaN before training."""
+        return self.measuring_seconds / self.training_seconds if self.training_seconds > 0 else math.nan
 
     def rows(self) -> list[Row]:
         """Return one dictionary from column to value for each measurement; `record_of` takes them back."""

@@ -241,7 +241,8 @@ def test_the_budget_leaves_out_measurements_and_counts_them(tmp_path: Path) -> N
     stored = load(tmp_path / "run.h5")
     assert isinstance(stored, ProbeRecord)
     assert stored.skipped == sum(record.num_skipped.tolist()) + 1
-    assert stored.share() == 7 / 72
+    assert (stored.measuring_seconds, stored.training_seconds) == (7.0, 72.0)
+    assert stored.share() <= 0.1
 
 
 def test_between_ascend_and_descend_it_is_refused(tmp_path: Path) -> None:
