@@ -157,11 +157,18 @@ class Probe:
             data_fingerprint=self._objective.data_fingerprint,
         )
 
-    def step(self, learning_rate: float | None = None, *, step: int | None = None, epoch: float | None = None) -> None:
+    def step(
+        self,
+        learning_rate: float | Sequence[float] | None = None,
+        *,
+        step: int | None = None,
+        epoch: float | None = None,
+    ) -> None:
         """Say that the optimizer has taken a step; measure if the schedule wants it and the budget allows it.
 
         Args:
-            learning_rate: Of that step, to be recorded; None reads the optimizer's.
+            learning_rate: Of that step, to be recorded: one for all, or one for each group of the optimizer, where a
+                scheduler has changed theirs since. None reads them.
             step: How many steps are done; None counts the calls.
             epoch: How many epochs are done, or which part of one, to be recorded; None leaves what was told last.
 
@@ -178,7 +185,7 @@ class Probe:
         if self._schedule.at_step(step):
             self._measure(learning_rate)
 
-    def end_epoch(self, epoch: int, learning_rate: float | None = None) -> None:
+    def end_epoch(self, epoch: int, learning_rate: float | Sequence[float] | None = None) -> None:
         """Say that an epoch has ended, after its last `step()`; measure if the schedule goes by epochs and wants it.
 
         Args:
@@ -206,7 +213,7 @@ class Probe:
     ) -> None:
         self.close()
 
-    def _measure(self, learning_rate: float | None) -> None:
+    def _measure(self, learning_rate: float | Sequence[float] | None) -> None:
         """Measure if the budget allows it; nothing that goes wrong comes out of here but an interruption."""
         if not self._budget.allows(("loss", *self._quantities, "file")):
             self._since += 1
@@ -218,7 +225,7 @@ class Probe:
             except (OSError, RuntimeError, ValueError) as error:  # a full disk, say; the next write holds this row too
                 self._warn("the record could not be written", error)
 
-    def _row(self, learning_rate: float | None, *, epoch: float, is_raised: bool) -> None:
+    def _row(self, learning_rate: float | Sequence[float] | None, *, epoch: float, is_raised: bool) -> None:
         """Measure everything and add the row."""
 
         def on_error(name: str, error: Exception) -> None:

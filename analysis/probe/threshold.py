@@ -33,7 +33,7 @@ class Threshold(NamedTuple):
     with_momentum: float
 
 
-def threshold_of(groups: Sequence[dict[str, Any]], learning_rate: float | None = None) -> Threshold:
+def threshold_of(groups: Sequence[dict[str, Any]], learning_rate: float | Sequence[float] | None = None) -> Threshold:
     """Return the threshold of an optimizer.
 
     Groups with the options of `torch.optim.SGD` are gradient descent, also inside a wrapper such as GCSAM. Others, Adam
@@ -41,14 +41,18 @@ def threshold_of(groups: Sequence[dict[str, Any]], learning_rate: float | None =
 
     Args:
         groups: Its `param_groups`; empty where no optimizer is known, and plain gradient descent is meant.
-        learning_rate: In place of the groups' own; None reads theirs.
+        learning_rate: In place of the groups' own, one for all or one each; None reads theirs.
 
     Example:
         >>> threshold_of([{"lr": 0.1, "momentum": 0.5, "dampening": 0, "nesterov": False}])
         Threshold(learning_rate=0.1, plain=20.0, with_momentum=30.0)
     """
-    given = math.nan if learning_rate is None else float(learning_rate)
-    rates = [float(group.get("lr", math.nan)) if learning_rate is None else given for group in groups] or [given]
+    if learning_rate is None:
+        rates = [float(group.get("lr", math.nan)) for group in groups] or [math.nan]
+    elif isinstance(learning_rate, Sequence):
+        rates = [float(rate) for rate in learning_rate]
+    else:
+        rates = [float(learning_rate)] * max(len(groups), 1)
     fastest = max(rates)
     if not all("dampening" in group for group in groups):
         return Threshold(fastest, math.nan, math.nan)

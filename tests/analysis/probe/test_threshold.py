@@ -52,7 +52,9 @@ def test_the_plain_one_is_2_over_the_learning_rate_and_wrappers_are_read() -> No
 def test_of_several_groups_the_first_to_diverge_counts() -> None:
     a, b = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
     groups = [{"params": [a], "lr": 0.1, "momentum": 0.9}, {"params": [b], "lr": 0.2}]
-    assert threshold_of(torch.optim.SGD(groups, lr=1.0).param_groups) == (0.2, 10.0, pytest.approx(10.0))
+    built = torch.optim.SGD(groups, lr=1.0).param_groups
+    assert threshold_of(built) == (0.2, 10.0, pytest.approx(10.0))
+    assert threshold_of(built, [0.4, 0.1]) == (0.4, 5.0, pytest.approx(9.5))
 
 
 @pytest.mark.parametrize("base", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad])
