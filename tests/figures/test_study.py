@@ -27,7 +27,7 @@ def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) ->
     before = dict(mpl.rcParams)
     written = draw_study(sorted(study.glob("*-*.h5")), tmp_path / "new" / "figures", study_path=study / "study.h5")
     # what a study does not measure; the tests of each draw it
-    alone = {"trajectory", "lines", "paths", "convexity", "gradient"}
+    alone = {"trajectory", "lines", "paths", "convexity", "gradient", "evolution", "ascent_ratio"}
     drawn = (*(FIGURES.keys() - alone), "verdicts")
     assert names(written) == {f"{name}.{form}" for name in drawn for form in ("png", "pdf")}
     assert {path.name for path in (tmp_path / "new" / "figures").iterdir()} == names(written)  # nothing half written
