@@ -157,6 +157,11 @@ def test_methods_stand_side_by_side_on_common_axes(tmp_path: Path) -> None:
     assert to_hex(left.lines[0].get_color()).upper() == METHODS["sgd"].color
     assert to_hex(right.lines[0].get_color()).upper() == METHODS["gcsam"].color
     assert left.get_yscale() == right.get_yscale() == "log"
+    # bands that reach below 0 end at the bottom of the common axis, not at one of their own within it
+    wide = {"trace_standard_error": np.full(4, 1e3)}
+    figure = drawn(tmp_path, ("gcsam", 0, record(1.0, **wide)), ("sgd", 0, record(50.0, **wide)))
+    lowest = [ax.collections[0].get_paths()[0].vertices[:, 1].min() for ax in figure.axes[2:4]]
+    assert lowest == [1.5, 1.5]
 
 
 def test_seeds_are_thin_lines_and_their_mean_is_bold_at_the_steps_of_all(tmp_path: Path) -> None:

@@ -141,6 +141,15 @@ def test_what_the_budget_left_out_is_in_the_file(tmp_path: Path) -> None:
     assert isinstance(record, ProbeRecord)
     assert (record.step.tolist(), record.skipped) == ([0], 8)
 
+    class Stop(lightning.Callback):
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 3:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fitted(Automatic("sgd"), [probe_of(tmp_path / "stopped.h5", schedule=every(1), budget=1e-9), Stop()])
+    assert load(tmp_path / "stopped.h5").skipped == 3  # type: ignore[union-attr]
+
 
 def test_after_a_stop_it_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     class Stop(lightning.Callback):
