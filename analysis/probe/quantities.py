@@ -5,7 +5,7 @@ and everything random is drawn anew from one seed, so that two rows differ by wh
 
 Right when the entries are those of the public functions at the same weights, and what fails leaves NaN and a status
 (`tests/analysis/probe/test_probe.py`, `test_failures.py`).
-Cost of a measurement, beside one forward pass for the loss: `lambda_max` 3 to 15 Hessian products, `trace` one for each
+Cost of a measurement, beside one forward pass for the loss: `lambda_max` 2 to 15 Hessian products, `trace` one for each
 probe vector, `noise` that of `gradient_noise`, `sharpness` two gradients and two losses.
 """
 
