@@ -1,7 +1,8 @@
 """Watching changes nothing: with and without a probe a training ends in the same bits, and each call leaves no trace.
 
 The network has dropout and batch norm, a frozen weight and a module in eval mode; its batches are drawn with numpy's
-and Python's own random numbers; the probe measures while gradients are being accumulated.
+and Python's own random numbers, and so are the probe's data, shuffled by torch's; the probe measures while gradients
+are being accumulated.
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ CUDA = pytest.param(
     "cuda",
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")],
 )
+
+
+class Rolling(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Samples whose loading draws random numbers of every kind, as augmentation that is switched off may do."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        random.random()
+        np.random.rand()  # noqa: NPY002
+        torch.rand(1)
+        return self.x[index], self.y[index]
 
 
 def network(device: str) -> nn.Module:
@@ -61,7 +78,9 @@ def trained(method: str, device: str, path: Path | None) -> dict[str, Any]:
     x, y = (tensor.to(device) for tensor in data(torch.float32))
     probe = None
     if path is not None:
-        held = Objective(model, cross_entropy, [(x[:9], y[:9]), (x[9:], y[9:])])
+        held = Objective(
+            model, cross_entropy, torch.utils.data.DataLoader(Rolling(*data(torch.float32)), 9, shuffle=True)
+        )
         probe = Probe(held, path, optimizer=optimizer, schedule=every(1), budget=math.inf)
     losses = []
 

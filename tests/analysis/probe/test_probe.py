@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from analysis import Objective, Probe, ProbeRecord, at_steps, every, every_epoch, hessian_eigenvalues, load
+from analysis import Objective, Probe, ProbeRecord, Schedule, at_steps, every, every_epoch, hessian_eigenvalues, load
 from gcsam import GCSAM
 from tests.analysis.noise import oracle
 from tests.analysis.probe.clock import Clock
@@ -194,6 +194,18 @@ def test_epochs_are_recorded_and_can_be_the_schedule(tmp_path: Path) -> None:
     by_step.step()
     assert by_step.record.step.tolist() == [2, 3]
     assert by_step.record.epoch.tolist() == [0.5, 1.0]
+
+
+def test_a_step_in_two_sets_is_measured_once(tmp_path: Path) -> None:
+    both = Schedule("both", every(2).at_step, every_epoch(1).at_epoch)
+    options = {"schedule": both, "budget": math.inf, "quantities": ["sharpness"]}
+    probe = Probe(objective_of(network()), tmp_path / "run.h5", **options)
+    for _ in range(2):
+        probe.step()
+    probe.end_epoch(1)
+    probe.step()
+    probe.end_epoch(2)
+    assert probe.record.step.tolist() == [0, 2, 3]
 
 
 def test_steps_can_be_told(tmp_path: Path) -> None:
