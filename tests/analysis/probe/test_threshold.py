@@ -22,10 +22,10 @@ WAYS: list[dict[str, Any]] = [
 
 
 def final(curvature: float, options: dict[str, Any]) -> float:
-    """|w| after 3000 steps on curvature * w^2 / 2 from w = 1."""
+    """|w| after 1000 steps on curvature * w^2 / 2 from w = 1."""
     w = torch.ones(1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([w], lr=LR, **options)
-    for _ in range(3000):
+    for _ in range(1000):
         w.grad = curvature * w.detach()
         optimizer.step()
     return abs(w.item())
@@ -33,14 +33,14 @@ def final(curvature: float, options: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
 def test_a_quadratic_converges_below_it_and_diverges_above(options: dict[str, Any]) -> None:
-    """1 % off, the root of the recursion is off 1 by about 1 % * (1 - beta) / 2 or more: e^-1.5 in 3000 steps at worst.
+    """3 % off, the root of the recursion is off 1 by about 3 % * (1 - beta) / 2 or more: e^-1.5 in 1000 steps at worst.
 
     Fails if momentum, dampening or Nesterov's term is left out of the threshold.
     """
     groups = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=LR, **options).param_groups
     threshold = threshold_of(groups).with_momentum
-    assert final(0.99 * threshold, options) < 0.5
-    assert final(1.01 * threshold, options) > 2.0
+    assert final(0.97 * threshold, options) < 0.5
+    assert final(1.03 * threshold, options) > 2.0
 
 
 def test_the_plain_one_is_2_over_the_learning_rate_and_wrappers_are_read() -> None:
