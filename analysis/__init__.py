@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from analysis.objective import NotRepeatable, Objective
     from analysis.operators.products import EmpiricalFisher, GaussNewton, GradientCovariance
     from analysis.operators.restricted import Centralized, Preconditioned, RandomlyProjected
+    from analysis.probe.probe import Probe
+    from analysis.probe.record import ProbeNoise, ProbeRecord
+    from analysis.probe.schedule import Schedule, at_steps, every, every_epoch, log_spaced
     from analysis.self_check import SelfCheck
     from analysis.surface.bezier import bezier_path
     from analysis.surface.fields import curvature_map, gradient_field
@@ -69,8 +72,12 @@ __all__ = [
     "PerSampleNorms",
     "Plan",
     "Preconditioned",
+    "Probe",
+    "ProbeNoise",
+    "ProbeRecord",
     "RandomlyProjected",
     "Result",
+    "Schedule",
     "SelfCheck",
     "Sharpness",
     "SpectralDensity",
@@ -87,8 +94,11 @@ __all__ = [
     "TwoBatchAverage",
     "TwoBatchNoise",
     "Verdicts",
+    "at_steps",
     "bezier_path",
     "curvature_map",
+    "every",
+    "every_epoch",
     "gradient_field",
     "gradient_noise",
     "gradient_snr",
@@ -98,6 +108,7 @@ __all__ = [
     "layer_curvature",
     "linear_path",
     "load",
+    "log_spaced",
     "loss_block",
     "loss_line",
     "loss_surface",
@@ -133,7 +144,10 @@ _HOMES = {
     "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
-    "analysis.operators.restricted": ("Centralized", "Preconditioned", "RandomlyProjected"),
+    "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.probe.probe": ("Probe",),
+    "analysis.probe.record": ("ProbeNoise", "ProbeRecord"),
+    "analysis.probe.schedule": ("Schedule", "at_steps", "every", "every_epoch", "log_spaced"),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.bezier": ("bezier_path",),
     "analysis.surface.fields": ("curvature_map", "gradient_field"),

@@ -43,6 +43,7 @@ class Status(enum.Enum):
     )
     NO_SPREAD = "The numbers do not vary enough to say anything about their tails; the estimate is NaN."
     ZERO_NOISE = "All per-sample gradients are equal: their covariance is zero, and no direction belongs to it."
+    FAILED = "The measurement ended with an error, which was shown as a warning; its numbers are NaN."
     INTERRUPTED = "The measurement was stopped early; `done` says which numbers exist. Run it again to go on."
 
 

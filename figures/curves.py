@@ -76,17 +76,28 @@ def is_log(curves: Sequence[Curve]) -> bool:
     return bool(len(values) and values.min() > 0 and values.max() > LOG_RATIO * values.min())
 
 
-def draw_curves(ax: Axes, curves: Sequence[Curve], *, log: bool = False) -> None:
+def log_floor(curves: Sequence[Curve]) -> float:
+    """Return where bands are cut on a logarithmic axis: half the smallest value.
+
+    Args:
+        curves: All that share the axis, at least one finite value among them.
+    """
+    return 0.5 * min(float(np.nanmin(curve.value)) for curve in curves if np.isfinite(curve.value).any())
+
+
+def draw_curves(ax: Axes, curves: Sequence[Curve], *, log: bool = False, floor: float | None = None) -> None:
     """Draw curves with bands of two standard errors; a gap is where a point is unfinished or diverged.
 
     Args:
         ax: Where.
         curves: What.
-        log: Logarithmic vertical axis; what of a band lies below half the smallest value is cut there.
+        log: Logarithmic vertical axis; what of a band lies below `floor` is cut there.
+        floor: For panels that share an axis; None is half the smallest value.
     """
-    floor = -np.inf
-    if log:
-        floor = 0.5 * min(float(np.nanmin(curve.value)) for curve in curves if np.isfinite(curve.value).any())
+    if not log:
+        floor = -np.inf
+    elif floor is None:
+        floor = log_floor(curves)
     is_cut, has_band = False, False
     for curve in curves:
         color, is_there = curve.look.color, np.isfinite(curve.value)

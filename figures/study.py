@@ -17,6 +17,7 @@ from figures.agreement import figure_agreement
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
 from figures.covariance import figure_covariance
+from figures.evolution import figure_evolution
 from figures.gradient import figure_gradient
 from figures.line import figure_lines
 from figures.noise import figure_noise
@@ -24,6 +25,7 @@ from figures.noise_training import figure_noise_training
 from figures.path import figure_paths
 from figures.plane import PLANE as METHOD_PLANE
 from figures.plane import stored_plane
+from figures.ratio import figure_ratio
 from figures.reading import Run, load_runs
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
@@ -37,6 +39,8 @@ from figures.trajectory import figure_trajectory
 FORMATS = ("png", "pdf")
 FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "training": figure_training,
+    "evolution": figure_evolution,
+    "ascent_ratio": figure_ratio,
     "surfaces": figure_contours,
     "surfaces_3d": figure_surfaces,
     "convexity": figure_convexity,

@@ -149,6 +149,11 @@ class TwoPass(Wrapper):
         self._perturbation.restore()
 
     @property
+    def is_perturbed(self) -> bool:
+        """Whether the weights are at w + epsilon, between `ascend()` and `descend()`."""
+        return self._perturbation.is_active
+
+    @property
     def num_skipped(self) -> int:
         """Steps not taken because a gradient was not finite, since this object was made; waits for the device."""
         return 0 if self._skipped is None else int(self._skipped)

@@ -16,6 +16,8 @@ from analysis.store import Measurement, create, list_measurements, provenance, r
 
 STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "figures"
 VERDICTS = "claims/verdicts"
+# What a probe sees while a run is trained; in the run's file once the run is finished.
+PROBE_FILE, PROBE = "probe.h5", "training/probe"
 # The stage that the measurements wait for.
 TRAINING = "training"
 TRAJECTORY = "trajectory"  # folder of a run where training keeps the weights

@@ -1,6 +1,7 @@
 """Train one run and write what it remembers into its result file, with the checkpoint's hash and the data's.
 
-The file is written once the run is finished; a stopped run goes on from its checkpoint. Right when the file holds the
+The file is written once the run is finished; a stopped run goes on from its checkpoint. Until then what a probe sees
+is in a file of its own, because the result file belongs to the selected weights. Right when the file holds the
 history and summary of the run, number by number (`tests/landscape/test_training.py`).
 Cost: the training, and hashing the training images.
 """
@@ -8,17 +9,19 @@ Cost: the training, and hashing the training images.
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.store import Measurement, Variable, create, list_measurements, provenance, sha256_file, write
+from analysis.store import Measurement, Variable, create, list_measurements, provenance, read, sha256_file, write
 from gcsam.training import Split, Splits, TrainConfig, TrainRun, is_first_process, load_data, train
 from gcsam.training.config import resolve_device
 from landscape.measuring import check_checkpoint
+from landscape.probing import ProbeWish, Watching
 from landscape.progress import Display
-from landscape.results import RUN_FILE, SELECTED, TRAINING
+from landscape.results import PROBE, PROBE_FILE, RUN_FILE, SELECTED, TRAINING
 
 Text = tuple[str, str]
 
@@ -55,19 +58,23 @@ SUMMARY: dict[str, Text] = {
 }
 
 
-def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[TrainRun, Splits]:
+def train_run(
+    config: TrainConfig, directory: Path, display: Display, probe: ProbeWish | None = None
+) -> tuple[TrainRun, Splits]:
     """Train, or go on, or do nothing where the run is finished; write its result file, in the first of all processes.
 
     Args:
         config: What to train.
         directory: Of the run; made where it is not.
         display: Shows the epochs.
+        probe: What to measure during the training; None measures nothing.
 
     Returns:
         The finished run and its data, on the CPU.
 
     Raises:
-        ValueError: The directory holds another run, or the data or network is not there.
+        ValueError: The directory holds another run, or one that was finished without the probe now wanted; or the data
+            or network is not there.
         RuntimeError: The loss stopped being finite.
     """
     splits = load_data(config, "cpu")
@@ -79,10 +86,19 @@ def train_run(config: TrainConfig, directory: Path, display: Display) -> tuple[T
     path = directory / RUN_FILE
     if path.is_file() and "training/summary" in list_measurements(path):
         run = train(config, directory, splits=splits)  # returns at once, or says that it is another run
+        if probe is not None and not (directory / PROBE_FILE).is_file() and PROBE not in list_measurements(path):
+            raise ValueError(
+                f"{directory} holds a run that was finished without a probe, and the weights on its way are gone; give "
+                "another directory, or leave out --probe"
+            )
         display.note(f"{directory}: trained before, nothing to do")
     else:
-        with display.stage(TRAINING):
-            run = train(config, directory, splits=splits, progress=progress)
+        with ExitStack() as stack:
+            observer = None
+            if probe is not None:
+                observer = stack.enter_context(Watching(probe, splits.train, directory / PROBE_FILE))
+            stack.enter_context(display.stage(TRAINING))
+            run = train(config, directory, splits=splits, progress=progress, observer=observer)
     if is_first_process():
         write_training(run, splits, path)
     return run, splits
@@ -114,6 +130,9 @@ def write_training(run: TrainRun, splits: Splits, path: Path) -> None:
     for name, content in (("history", history_of), ("summary", summary_of)):
         if f"training/{name}" not in there:
             write(path, "training", name, content(run))
+    seen = run.directory / PROBE_FILE
+    if seen.is_file() and PROBE not in there:
+        write(path, "training", "probe", read(seen, PROBE))
 
 
 def history_of(run: TrainRun) -> Measurement:

@@ -49,11 +49,22 @@ def test_quickstart_runs_and_has_twelve_statements(tmp_path: Path, monkeypatch: 
     assert len(body) <= 12
 
 
-@pytest.mark.slow
-def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mynet.py").write_text(PYTHON[1], encoding="utf-8")
+def test_watching_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
     names: dict[str, object] = {}
     exec(PYTHON[1], names)
+    record = names["record"]
+    assert record.step.tolist() == [0, 10, 20, 30, 40]  # type: ignore[attr-defined]
+    for values in (record.lambda_max, record.threshold, record.trace, record.raw.trace):  # type: ignore[attr-defined]
+        assert values.isfinite().all()
+
+
+@pytest.mark.slow
+def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mynet.py").write_text(PYTHON[2], encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(PYTHON[2], names)
     monkeypatch.chdir(tmp_path)
     torch.save(names["model"]().state_dict(), "mynet.pt")  # type: ignore[operator]
     for command in SHELL[1].splitlines():

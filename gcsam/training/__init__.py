@@ -4,6 +4,7 @@ from gcsam.training.config import DATA_NAMES, METHODS, MODELS, OPTIMIZERS, Train
 from gcsam.training.data import load_data
 from gcsam.training.loop import train
 from gcsam.training.models import build_model
+from gcsam.training.observer import Moment, Observer
 from gcsam.training.run import TrainRun, load_run
 from gcsam.training.splits import Batches, Split, Splits
 from gcsam.training.team import is_first_process
@@ -15,6 +16,8 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "Batches",
+    "Moment",
+    "Observer",
     "Split",
     "Splits",
     "TrainConfig",

@@ -17,6 +17,7 @@ import torch
 from gcsam.training.checkpoint import CHECKPOINT, load_file
 from gcsam.training.config import TrainConfig, resolve_device
 from gcsam.training.data import load_data
+from gcsam.training.observer import Observer
 from gcsam.training.run import TrainRun, load_run, run_of
 from gcsam.training.splits import Splits
 from gcsam.training.team import Team
@@ -33,6 +34,7 @@ def train(
     *,
     splits: Splits | None = None,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> TrainRun:
     """Train a network, or go on where a stopped run was; a finished run is returned at once.
 
@@ -47,6 +49,8 @@ def train(
         splits: `load_data(config)`, where many runs share it. None reads the data.
         progress: Called after each epoch as progress(epochs done, epochs, metrics), metrics being the epoch's row of
             the history; in the first process only.
+        observer: Called with a `Moment` before the first step this call takes, and after every step; in the first
+            process only, while the others wait. It must leave the training as it finds it. What it raises ends it.
 
     Returns:
         The finished run.
@@ -71,7 +75,7 @@ def train(
     with Team(resolve_device(config.device)) as team:
         data = load_data(config, team.device) if splits is None else splits.to(team.device)
         with torch.random.fork_rng(devices=[team.device] if team.device.type == "cuda" else []):
-            _run(Trainer(config, directory, data, team), state, progress)
+            _run(Trainer(config, directory, data, team, observer), state, progress)
     return load_run(directory)
 
 
@@ -84,6 +88,8 @@ def _run(trainer: Trainer, state: dict[str, Any] | None, progress: Progress | No
         trainer.keep_weights("step")
     else:
         trainer.load(state)
+    if trainer.epoch < epochs:
+        trainer.show(ends_epoch=False)
     while trainer.epoch < epochs:
         trainer.run_epoch()
         trainer.save()

@@ -25,6 +25,7 @@ from gcsam.training.config import TrainConfig
 from gcsam.training.evaluation import evaluate
 from gcsam.training.history import History, ascent_ratios, centralized_layers
 from gcsam.training.models import build_model
+from gcsam.training.observer import Moment, Observer
 from gcsam.training.optimizers import build_optimizer, set_learning_rate
 from gcsam.training.schedules import learning_rate
 from gcsam.training.splits import Splits
@@ -78,9 +79,12 @@ class Trainer:
         directory: Where its files go.
         data: On the device of the team.
         team: The processes that train it; this one of them.
+        observer: Shown the training between its steps, in the first process.
     """
 
-    def __init__(self, config: TrainConfig, directory: Path, data: Splits, team: Team) -> None:
+    def __init__(
+        self, config: TrainConfig, directory: Path, data: Splits, team: Team, observer: Observer | None = None
+    ) -> None:
         self.config, self.directory, self.data, self.team, self.device = config, directory, data, team, team.device
         self.model = initial_model(config, data).to(self.device)
         network = team.parallel(self.model)
@@ -95,13 +99,15 @@ class Trainer:
         self.epoch = self.step = self.evaluations = 0
         self.best = 0.0  # validation accuracy
         self.summary: dict[str, float | int | str] = {}
+        self.observer = observer if team.is_first else None
+        self.watched_seconds = 0.0
 
     def run_epoch(self) -> None:
         """Train for one epoch, validate, and keep the weights if they are as good as the best so far."""
         config, data = self.config, self.data
         self.model.train()
         rate = self._learning_rate()
-        began = time.perf_counter()
+        began = time.perf_counter() - self.watched_seconds
         loss, correct, squares = 0.0, 0, torch.zeros((), dtype=torch.float64, device=self.device)
         ratios: tuple[float, list[float]] = (math.nan, [])
         for number, (inputs, labels) in enumerate(data.train.batches(config.batch_size, self.order)):
@@ -112,7 +118,8 @@ class Trainer:
             correct += found["correct"]
             squares += found["norm"].double().square()
             ratios = found.get("ratios", ratios)
-        seconds = time.perf_counter() - began
+            self.show(ends_epoch=number + 1 == data.train.num_batches(config.batch_size))
+        seconds = time.perf_counter() - self.watched_seconds - began
         self.epoch += 1
         validation = evaluate(self.model, data.validation.all_batches(_EVALUATION_BATCH))
         self.history.add_epoch(
@@ -210,6 +217,20 @@ class Trainer:
         }[kind]
         if every and number % every == 0:
             self._save_file(trajectory_file(self.directory, kind, number), self._weights())
+
+    def show(self, *, ends_epoch: bool) -> None:
+        """Let the observer see the training as it is now.
+
+        Args:
+            ends_epoch: Whether the step just done was the last of its epoch.
+        """
+        if self.observer is None:
+            return
+        if self.step == 0:
+            set_learning_rate(self.optimizer, self._learning_rate())
+        began = time.perf_counter()
+        self.observer(Moment(self.step, self.epoch + ends_epoch, ends_epoch, self.model, self.optimizer))
+        self.watched_seconds += time.perf_counter() - began
 
     def _weights(self) -> dict[str, Any]:
         config = self.config.to_json()

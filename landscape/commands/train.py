@@ -15,6 +15,7 @@ from landscape.options import WHERE, Device, DeviceOption, Quiet
 
 TRAINING = "Training"
 DATA = "Data"
+PROBE = "Measuring on the way"
 
 
 def train(
@@ -111,6 +112,24 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = "global",
+    probe: Annotated[
+        str,
+        typer.Option(
+            "--probe",
+            help="When to measure curvature, gradient noise and sharpness: every:N or log:N in steps, epochs:N, or "
+            "at:N,N,...; not at all by default.",
+            rich_help_panel=PROBE,
+        ),
+    ] = "",
+    probe_budget: Annotated[
+        float,
+        typer.Option(
+            "--probe-budget", help="Share of the training time for it, at most; inf: no limit.", rich_help_panel=PROBE
+        ),
+    ] = 0.05,
+    probe_samples: Annotated[
+        int, typer.Option("--probe-samples", help="Training images to measure on.", rich_help_panel=PROBE)
+    ] = 256,
     device: DeviceOption = Device.AUTO,
     quiet: Quiet = False,
 ) -> None:
@@ -122,8 +141,14 @@ def train(
 
     Kept are the weights of the latest epoch within one standard error of the best on the validation split; the test
     split is looked at once, at the end.
+
+    Example:  [bold]landscape train --method gcsam --probe every:50 --probe-budget 0.1 --output runs/watched[/bold]
+
+    The probe changes nothing of the training. It measures on a fixed choice of training images, and leaves out what
+    the budget does not allow; the numbers are in probe.h5 from the first step on, and in run.h5 at the end.
     """
     from gcsam.training import TrainConfig, is_first_process
+    from landscape.probing import wish
     from landscape.progress import display
     from landscape.results import RUN_FILE
     from landscape.tables import show, trained_table
@@ -157,8 +182,9 @@ def train(
         trajectory_every_steps=trajectory_every_steps,
         device=device.resolve(),
     )
+    wanted = wish(probe, probe_budget, probe_samples) if probe else None
     is_first = is_first_process()
     with display(quiet=quiet or not is_first) as shown:
-        train_run(config, output, shown)
+        train_run(config, output, shown, wanted)
     if is_first:
         show(trained_table(output / RUN_FILE))

@@ -37,6 +37,8 @@ def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) ->
         "agreement",
         "tails",
         "noise_spectrum",
+        "evolution",
+        "ascent_ratio",
     }
     drawn = (*(FIGURES.keys() - alone), "verdicts")
     assert names(written) == {f"{name}.{form}" for name in drawn for form in ("png", "pdf")}
