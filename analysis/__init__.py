@@ -144,7 +144,7 @@ _HOMES = {
     "analysis.noise.two_batch": ("TwoBatchAverage", "TwoBatchNoise", "two_batch_noise"),
     "analysis.objective": ("NotRepeatable", "Objective"),
     "analysis.operators.products": ("EmpiricalFisher", "GaussNewton", "GradientCovariance"),
-    "analysis.operators.restricted": ("Centralized", "Preconditioned"),
+    "analysis.operators.restricted": ("Centralized", "Preconditioned", "RandomlyProjected"),
     "analysis.probe.probe": ("Probe",),
     "analysis.probe.record": ("ProbeNoise", "ProbeRecord"),
     "analysis.probe.schedule": ("Schedule", "at_steps", "every", "every_epoch", "log_spaced"),
