@@ -1,9 +1,11 @@
 """What the squared norms of all per-sample gradients cost, in plain gradients of the same batch, and beside vmap.
 
 "norms" is `analysis.per_sample_norms`, raw and centralized, with its check on single samples, which a data set of many
-batches pays once. "vmap" forms per-sample gradients by `torch.func.vmap` in the chunk that was fastest in a trial, and
-takes the same numbers from them. "gradient" is autograd as anyone would write it. All run in every round; a ratio is
-the median over rounds. Right when the contestants agree on the norms (`tests/benchmarks/test_noise.py`).
+batches pays once; "noise" is all of `analysis.gradient_noise`. "vmap" forms per-sample gradients by `torch.func.vmap`
+in the chunk that was fastest in a trial, and takes the same numbers from them. "backpack" is BackPACK's `BatchL2Grad`,
+raw norms alone, where it runs: on a plain chain of layers. "gradient" is autograd as anyone would write it. All run in
+every round; a ratio is the median over rounds. Right when the contestants agree on the norms
+(`tests/benchmarks/test_noise.py`).
 
     python benchmarks/noise.py --threads 2 --rounds 9
 """
@@ -11,7 +13,9 @@ the median over rounds. Right when the contestants agree on the norms (`tests/be
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a plain checkout will do
 
-from analysis import Objective, per_sample_norms
+from analysis import Objective, gradient_noise, per_sample_norms
 from analysis.noise.per_sample import PerSampleGradients
 from benchmarks.curvature_subject import SEED, build, load_images
 from benchmarks.reports import check_common, collect, device_of, device_slug
@@ -46,12 +50,14 @@ FULL = (
     Subject("resnet20", 128, 32, 1.25, 1.0),
     Subject("resnet18", 64, 32, 1.1, 2.5),
     Subject("vit-tiny", 64, 32, None, 1.0),
+    Subject("vgg11", 64, 32, None, 1.0),
 )
-QUICK = (Subject("cnn", 8, 8, None, None),)
+QUICK = (Subject("cnn", 8, 8, None, None), Subject("vgg11", 8, 8, None, None))
+CHAIN = "vgg11"  # the network BackPACK can take
 
 
 def contestants(subject: Subject, device: torch.device) -> dict[str, Callable[..., Any]]:
-    """Return what runs: "gradient" and "norms", and "vmap" which takes a chunk.
+    """Return what runs: "gradient", "norms" and "noise", "vmap" which takes a chunk, "backpack" where it runs.
 
     Args:
         subject: Network and batch.
@@ -59,14 +65,54 @@ def contestants(subject: Subject, device: torch.device) -> dict[str, Callable[..
     """
     images, labels, _ = load_images(None, subject.batch, subject.image_size)
     images, labels = images.to(device), labels.to(device)
-    model, loss_fn = build(subject.network, subject.image_size).to(device).eval(), nn.CrossEntropyLoss()
+    model, loss_fn = build(subject.network, subject.image_size), nn.CrossEntropyLoss()
+    if subject.network == CHAIN:
+        model = chain(model)
+    model = model.to(device).eval()
     parameters = list(model.parameters())
     objective = Objective(model, loss_fn, [(images, labels)])
-    return {
+    found: dict[str, Callable[..., Any]] = {
         "gradient": lambda: torch.autograd.grad(loss_fn(model(images), labels), parameters),
         "norms": lambda: per_sample_norms(objective, kinds=KINDS),
+        "noise": lambda: gradient_noise(objective),
         "vmap": lambda chunk: by_vmap(objective, chunk),
     }
+    if subject.network == CHAIN:
+        found["backpack"] = by_backpack(model, images, labels)
+    return found
+
+
+def chain(model: nn.Module) -> nn.Module:
+    """Return VGG-11 as a chain of layers: its mean over the image is no layer that BackPACK knows.
+
+    Args:
+        model: Of the zoo.
+    """
+    return nn.Sequential(*model.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.head)
+
+
+def by_backpack(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Tensor]:
+    """Return a function that returns ||g_i||^2 of every sample, [N], by BackPACK.
+
+    Args:
+        model: A chain of layers; a copy of it is extended.
+        images: The batch.
+        labels: Its classes.
+    """
+    from backpack import backpack, extend
+    from backpack.extensions import BatchL2Grad
+
+    twin, loss_fn = extend(copy.deepcopy(model)), extend(nn.CrossEntropyLoss())
+
+    def run() -> Tensor:
+        twin.zero_grad()
+        with warnings.catch_warnings(), backpack(BatchL2Grad()):
+            warnings.filterwarnings("ignore", "Full backward hook is firing")  # of its hook on the first layer
+            loss_fn(twin(images), labels).backward()
+        # theirs are gradients of the mean loss
+        return torch.stack([parameter.batch_l2 for parameter in twin.parameters()]).sum(0) * len(images) ** 2
+
+    return run
 
 
 def by_vmap(objective: Objective, chunk: int) -> Tensor:
@@ -128,7 +174,9 @@ def measure(subject: Subject, device: torch.device, rounds: int) -> dict[str, An
     error = ((vmap(best).cpu().double() - norms).abs() / norms[0]).max()
     seconds = paired({name: clocked(run, device) for name, run in runs.items()}, rounds)
     pairs = [("norms", "gradient", "at_most", subject.at_most), ("vmap", "norms", "at_least", subject.at_least)]
-    pairs.append(("vmap", "gradient", "at_most", None))
+    pairs += [("vmap", "gradient", "at_most", None), ("noise", "gradient", "at_most", None)]
+    if "backpack" in runs:
+        pairs.append(("backpack", "norms", "at_least", None))
     return {
         "part": subject.network,
         **subject._asdict(),
@@ -161,7 +209,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="example: python benchmarks/noise.py --only resnet20 --rounds 9 --threads 2",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where there is")
-    parser.add_argument("--only", metavar="NETWORKS", help="of resnet20,resnet18,vit-tiny; all")
+    parser.add_argument("--only", metavar="NETWORKS", help="of resnet20,resnet18,vit-tiny,vgg11; all")
     parser.add_argument("--quick", action="store_true", help="a tiny network, to see that everything runs")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds")
     parser.add_argument("--threads", type=int, help="of the processor; torch's choice where not given")

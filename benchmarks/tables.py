@@ -128,20 +128,22 @@ def _written(make: Callable[[Report], tuple[Sequence[str], Sequence[Sequence[str
     return lambda report: markdown(*make(report))
 
 
+NOISE = (("norms", "gradient"), ("noise", "gradient"), ("vmap", "norms"), ("vmap", "gradient"), ("backpack", "norms"))
+
+
 def noise(report: Report) -> str:
     """Return the table of the norms of per-sample gradients: a row for each network, ratios beside targets."""
     rows = []
     for row in report["rows"]:
-        cells = [f"{row['network']}, batch {row['batch']}"]
+        cells = dict.fromkeys(NOISE, "")
         for ratio in row["ratios"]:
             text = f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
             least, most = ratio.get("at_least") or 0.0, ratio.get("at_most") or float("inf")
             is_aimed = ratio.get("at_least") or ratio.get("at_most")
             met = "met" if least <= ratio["median"] <= most else "missed"
-            cells.append(f"{text}, {met}" if is_aimed else text)
-        rows.append([*cells, str(row["chunk"])])
-    ratios = report["rows"][0]["ratios"]
-    return markdown(["", *(f"{one['ours']} / {one['theirs']}" for one in ratios), "best chunk of vmap"], rows)
+            cells[ratio["ours"], ratio["theirs"]] = f"{text}, {met}" if is_aimed else text
+        rows.append([f"{row['network']}, batch {row['batch']}", *cells.values(), str(row["chunk"])])
+    return markdown(["", *(" / ".join(pair) for pair in NOISE), "best chunk of vmap"], rows)
 
 
 TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {

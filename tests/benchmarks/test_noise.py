@@ -32,6 +32,13 @@ def test_vmap_takes_the_same_numbers(index: int, chunk: int) -> None:
     assert_close(found, torch.stack(expected), relative=1e-5)  # added up in float32
 
 
+@pytest.mark.peers
+def test_backpack_takes_the_same_norms() -> None:
+    """Fails if it is timed on an easier task, or on another network."""
+    runs = benchmark.contestants(benchmark.QUICK[1], CPU)
+    assert_close(runs["backpack"](), runs["norms"]().raw.sum(1), relative=1e-4)  # a thousand roundings of float32
+
+
 def test_gradient_is_that_of_the_same_batch() -> None:
     runs = benchmark.contestants(benchmark.QUICK[0], CPU)
     found = torch.cat([piece.flatten() for piece in runs["gradient"]()])
@@ -44,9 +51,12 @@ def test_gradient_is_that_of_the_same_batch() -> None:
 def test_a_tiny_run_writes_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "noise.json"
     benchmark.main(["--device", "cpu", "--quick", "--rounds", "2", "--output", str(target)])
-    (row,) = json.loads(target.read_text(encoding="utf-8"))["rows"]
-    assert row["relative_error"] < 1e-4  # a thousand roundings of float32
-    assert {name: len(seconds) for name, seconds in row["seconds"].items()} == {"gradient": 2, "norms": 2, "vmap": 2}
+    rows = json.loads(target.read_text(encoding="utf-8"))["rows"]
+    names = {"cnn": {"gradient", "norms", "noise", "vmap"}, "vgg11": {"gradient", "norms", "noise", "vmap", "backpack"}}
+    for row in rows:
+        assert row["relative_error"] < 1e-4  # a thousand roundings of float32
+        assert {name: len(seconds) for name, seconds in row["seconds"].items()} == dict.fromkeys(names[row["part"]], 2)
+    assert {row["part"] for row in rows} == set(names)
     assert "cnn: norms / gradient = " in capsys.readouterr().out
 
 
@@ -60,7 +70,7 @@ def test_targets_are_printed_beside_the_ratio() -> None:
     ("arguments", "message"),
     [
         (["--rounds", "0"], "--rounds must be >= 1, got 0"),
-        (["--only", "resnet21"], "--only 'resnet21' is unknown; use some of resnet20,resnet18,vit-tiny"),
+        (["--only", "resnet21"], "--only 'resnet21' is unknown; use some of resnet20,resnet18,vit-tiny,vgg11"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
