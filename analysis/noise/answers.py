@@ -1,7 +1,8 @@
 """What is asked about every sample's gradient, piece after piece of the data, by forms first and by gradients else.
 
 Where a layer has a form of its own (`analysis.noise.layer_forms`), its inputs and output gradients are enough, and the
-gradients of samples need not exist. The weights of other layers go through `torch.func.vmap`, or a loop where that
+gradients of samples need not exist. Weights of shape [1, ...], as class tokens and positions are, are given to the
+model as a copy for each sample. The weights of other layers go through `torch.func.vmap`, or a loop where that
 cannot batch the model. The samples of the first piece with the smallest and the largest gradient are also
 differentiated by plain autograd; a layer whose form disagrees is measured the other way from then on.
 
@@ -31,6 +32,7 @@ from analysis.objective import Objective
 # norm of all weights in the piece, because a gradient near zero is a difference of rounded numbers. Generous, our
 # choice: a sample taken for another, or a loss that mixes samples, is wrong by far more.
 AGREEMENT = {torch.float32: (1e-2, 1e-5), torch.float64: (1e-6, 1e-11)}
+SPREAD = "spread"  # the way of weights that the model got a copy of for each sample
 # Numbers of input taken at once on a CPU: 64 images of CIFAR-10. Our choice: in pieces of a batch of 128 the norms of
 # ResNet-20 took 0.83 of the time, because less of what a layer holds leaves the cache.
 PIECE_INPUTS = 64 * 3 * 32 * 32
@@ -71,6 +73,11 @@ class Answers:
             for name, module in modules.items()
             if has_form(module, name.rpartition(".")[2], self._targets[name].dims)
         ]
+        self._spread = [
+            name
+            for name, target in self._targets.items()
+            if name not in self._with_form and len(target.shape) > 1 and target.shape[0] == 1
+        ]
         self.ways: dict[str, str] = {}
         self.num_samples = 0
         self.loss_sum, self.count, self._rounding = 0.0, 0.0, 1e-4
@@ -98,24 +105,46 @@ class Answers:
     def _piece(self, piece: Any) -> dict[str, Tensor]:
         size = batch_length(piece, self._what)
         is_first = self.num_samples == 0
-        recorded = record(self._objective, self._state, piece, size, self._with_form)
+        recorded = self._recorded(piece, size)
         self._with_form = [name for name in self._with_form if name in recorded.calls]
+        self._spread = [name for name in self._spread if name in recorded.spread]
         self.num_samples += size
         self.loss_sum += float(recorded.loss_sum)
         self.count += float(recorded.count)
         self._rounding = max(self._rounding, 8 * torch.finfo(recorded.loss_sum.dtype).eps)
-        found = {}
+        found = {name: of_gradients(recorded.spread[name], self._targets[name]) for name in self._spread}
+        self.ways.update(dict.fromkeys(self._spread, SPREAD))
         for name in self._with_form:
             found[name], self.ways[name] = answer(recorded.calls[name], name.rpartition(".")[2], self._targets[name])
         if is_first and found:
-            self._with_form = self._agreeing(piece, found)
-        by_form = {name: found[name] for name in self._with_form}
-        for name in self._with_form:
+            right = self._agreeing(piece, found)
+            self._with_form, self._spread = (
+                [n for n in names if n in right] for names in (self._with_form, self._spread)
+            )
+        known = {name: found[name] for name in (*self._with_form, *self._spread)}
+        for name in known:
             if self._targets[name].previous is not None:
-                last = last_gradient(recorded.calls[name], name.rpartition(".")[2], self._targets[name])
-                self._targets[name] = self._targets[name]._replace(previous=last)
-        rest = [name for name in self._targets if name not in by_form]
-        return {**by_form, **(self._by_gradients(piece, rest, recorded) if rest else {})}
+                self._targets[name] = self._targets[name]._replace(previous=self._last(recorded, name))
+        rest = [name for name in self._targets if name not in known]
+        return {**known, **(self._by_gradients(piece, rest, recorded) if rest else {})}
+
+    def _recorded(self, piece: Any, size: int) -> Recorded:
+        """Run a piece; weights that cannot be spread, because the model counts on their first axis, never are again."""
+        if self._spread:
+            try:
+                return record(self._objective, self._state, piece, size, self._with_form, self._spread)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, ValueError, IndexError):  # a mistake in the model or the loss is raised again below
+                self._spread = []
+        return record(self._objective, self._state, piece, size, self._with_form)
+
+    def _last(self, recorded: Recorded, name: str) -> Tensor:
+        """Return the gradient, or deviation, of the last sample of a piece."""
+        target = self._targets[name]
+        if name in recorded.calls:
+            return last_gradient(recorded.calls[name], name.rpartition(".")[2], target)
+        return deviations(recorded.spread[name][-1:], target)[0]
 
     def _by_gradients(self, piece: Any, names: list[str], recorded: Recorded) -> dict[str, Tensor]:
         gradients = PerSampleGradients(self._objective, self._state, self._chunk, names)

@@ -34,17 +34,24 @@ class Recorded:
 
     Attributes:
         calls: Parameter name to the call of its layer, only for weights whose use is clear.
+        spread: Parameter name to the gradients of the samples, [B, *shape], for weights that were spread.
         loss_sum: Of the batch, detached.
         count: Of the batch.
     """
 
     calls: dict[str, Call]
+    spread: dict[str, Tensor]
     loss_sum: Tensor
     count: Tensor | int
 
 
 def record(
-    evaluation: Evaluation, state: Mapping[str, Tensor], batch: Any, size: int, names: Sequence[str]
+    evaluation: Evaluation,
+    state: Mapping[str, Tensor],
+    batch: Any,
+    size: int,
+    names: Sequence[str],
+    spread: Sequence[str] = (),
 ) -> Recorded:
     """Run one batch forward and backward; call it inside `measuring`.
 
@@ -54,26 +61,32 @@ def record(
         batch: One of its batches.
         size: B, the samples in it.
         names: Weights whose layers have a form; each must be held by a module of the model.
+        spread: Weights of shape [1, ...], such as a class token, that are given to the model as [B, ...], a copy for
+            each sample. Where it uses them by broadcasting or `expand`, a sample's gradient is that of its copy.
 
     Returns:
         The calls of those layers whose use of the weight is clear; without a gradient nothing is.
     """
     leaves = {name: state[name].detach().requires_grad_() for name in names}
     modules = {name: evaluation.model.get_submodule(name.rpartition(".")[0]) for name in names}
+    copies = {name: state[name].detach().repeat_interleave(size, 0).requires_grad_() for name in spread}
     with _watched(set(modules.values())) as seen:
-        loss_sum, count = evaluation.evaluate({**state, **leaves}, batch)
+        loss_sum, count = evaluation.evaluate({**state, **leaves, **copies}, batch)
     uses = _uses(loss_sum, leaves)
     clear = [name for name in names if uses[name] == 1 and _is_clear(modules[name], seen, leaves[name], size)]
     called = {modules[name]: seen[modules[name]][0] for name in clear}
     calls: dict[nn.Module, Call] = {}
-    if called:
+    apart: dict[str, Tensor] = {}
+    if loss_sum.requires_grad and (called or copies):
         edges = [one.edge for one in called.values()]
-        slopes = torch.autograd.grad(loss_sum, edges, allow_unused=True)  # type: ignore[arg-type]
-        for (module, one), slope in zip(called.items(), slopes, strict=True):
+        slopes = torch.autograd.grad(loss_sum, [*edges, *copies.values()], allow_unused=True)  # type: ignore[arg-type]
+        for (module, one), slope in zip(called.items(), slopes, strict=False):
             if slope is not None and one.inputs._version == one.version:
                 calls[module] = Call(module, one.inputs, one.statistics, slope)
+        for (name, copy), slope in zip(copies.items(), slopes[len(edges) :], strict=True):
+            apart[name] = (torch.zeros_like(copy) if slope is None else slope).unsqueeze(1)
     found = {name: calls[modules[name]] for name in clear if modules[name] in calls}
-    return Recorded(found, loss_sum.detach(), count)
+    return Recorded(found, apart, loss_sum.detach(), count)
 
 
 class _Seen(NamedTuple):

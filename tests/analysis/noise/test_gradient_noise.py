@@ -18,6 +18,7 @@ from analysis.evidence import Status
 from analysis.noise.moments import Moments
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_per_sample import ALL, ALL_IDS
+from tests.analysis.noise.test_sample_norms import TOKENS
 from tests.cases import CASES, Case
 from tests.compare import assert_close
 
@@ -162,6 +163,22 @@ def test_signal_to_noise_is_the_root_of_the_inverse_noise_scale() -> None:
         math.sqrt(max(0.0, found.total.signal / found.total.trace)), rel=1e-12
     )
     assert_close(found.signal_to_noise, (found.signal / found.trace).clamp(min=0).sqrt(), relative=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_noise_of_tokens_that_are_spread(chunk: int | None) -> None:
+    """Fails if the neighbor of the first sample of a piece is not the last one of the piece before."""
+    model, loss_fn, batches = TOKENS.make()
+    found = gradient_noise(Objective(model, loss_fn, batches), chunk=chunk)
+    assert found.ways[:2] == ("spread", "spread")
+    rows = oracle.by_layer(oracle.per_sample(model, loss_fn, batches))[""]
+    e = rows - rows.mean(0)
+    numbers = Moments()
+    chain = torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)])
+    numbers.update(e.square().sum(1)[None], (e @ rows.mean(0))[None], chain[None])
+    expected = numbers.joint(rows.mean(0).square().sum()[None]).estimates()
+    assert float(found.raw.trace[0]) == pytest.approx(float(expected.trace), rel=1e-11)
+    assert float(found.raw.signal_standard_error[0]) == pytest.approx(float(expected.signal_standard_error), rel=1e-8)
 
 
 def test_layers_with_a_form_are_not_differentiated_sample_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:

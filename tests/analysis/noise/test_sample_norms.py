@@ -79,13 +79,41 @@ class Turned(nn.Module):
         return self.paired(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
 
 
+class Tokens(nn.Module):
+    """A class token before the tokens, positions added to all, and weights of shape [1, n] that count on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.place = nn.Parameter(torch.randn(1, 1, 3)), nn.Parameter(torch.randn(1, 6, 3))
+        self.mix, self.head = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, 5, 3]
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.place
+        return self.head(torch.tanh(self.mix(x)).mean(1))
+
+
+class Squeezed(Tokens):
+    """Its token has no room for samples: an error if it is spread."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + self.token.reshape(3))
+
+
+class First(Tokens):
+    """It looks at the first row alone: a wrong gradient, and no error, if its token is spread."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.mix(x * self.token[0, 0] + self.place[:, 1:])).mean(1))
+
+
 NETWORKS = (
     *ALL,
     Case("cnn of every kind", _cnn, lambda: torch.randn(12, 2, 6, 6)),
     Case("turned", Turned, lambda: torch.randn(12, 5, 3)),
+    *(Case(kind.__name__, kind, lambda: torch.randn(12, 5, 3)) for kind in (Tokens, Squeezed, First)),
 )
-NETWORK_IDS = [*ALL_IDS, "every kind", "turned"]
-CNN, TURNED = NETWORKS[-2:]
+NETWORK_IDS = [*ALL_IDS, "every kind", "turned", "tokens", "squeezed", "first"]
+CNN, TURNED, TOKENS, SQUEEZED, FIRST = NETWORKS[-5:]
 LOOPED = Case("looped", Looped, lambda: torch.randn(12, 3))
 
 
@@ -171,6 +199,17 @@ def test_what_has_a_form_goes_by_it_and_the_rest_by_gradients() -> None:
     assert {name.split(".")[0] for name in slow} == {"twice", "read", "normed"}
     assert ways["looped"]["normed.bias"] == "sum"
     assert {name for name, way in ways["turned"].items() if way == "vmap"} == set(ways["turned"])
+
+
+def test_tokens_and_positions_are_spread_unless_the_model_counts_on_their_shape() -> None:
+    """Fails if they go through vmap, which takes a pass of its own, or if a wrong gradient is believed."""
+    expected = {TOKENS: ("spread", "spread"), SQUEEZED: ("vmap", "vmap"), FIRST: ("vmap", "spread")}
+    for case, ways in expected.items():
+        found = per_sample_norms(Objective(*case.make()))
+        assert (
+            dict(zip(found.parameters, found.ways, strict=True)).items()
+            >= dict(zip(("token", "place"), ways, strict=True)).items()
+        )
 
 
 @pytest.mark.parametrize("chosen", [["3.*"], ["*.weight"], ["4.bias", "13.weight"]], ids=str)
