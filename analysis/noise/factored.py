@@ -39,6 +39,8 @@ def of_factors(factors: Factors, size: int, target: Target) -> Tensor:
     Returns:
         [kind, (square, product, neighbor), B] in float64.
     """
+    if factors.is_gram_close and target.along is None and target.previous is None and target.control is None:
+        factors.take("gram")
     if factors.way == "gram":
         square = _in_pieces(factors.squares, 0, size, factors.piece)
         raw = centered(_raw(factors, square, size, target), target)
