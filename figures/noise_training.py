@@ -115,6 +115,7 @@ def draw_relative(ax: Axes, course: Course) -> None:
         style = KINDS[kind]
         ax.plot(course.time, values, color=style.color, marker=style.marker, linestyle=style.line, label=style.label)
     ax.fill_between(course.time, low, high, color=KINDS["centralized"].color, alpha=0.2, linewidth=0)
+    ax.margins(y=0.3)  # room for the legend
     ax.set_ylabel("relative noise,\nprojected / raw")
     ax.legend()
 
