@@ -19,10 +19,10 @@ from torch import Tensor
 
 from analysis.evaluation import positive
 from analysis.noise.control import control_directions, projected
+from analysis.noise.layers import Layers
 from analysis.noise.per_sample import gradients_of
 from analysis.noise.scalars import KINDS
 from analysis.objective import Objective
-from analysis.parameters import owner_of
 from analysis.pool import Pool
 
 # Numbers of gradients held together, 512 MiB in float32. Our choice: a ResNet-20 then has all pairs of 64 batches, and
@@ -63,10 +63,8 @@ class BatchGradients:
 
     def __init__(self, objective: Objective, pool: Pool, rho: float, seed: int) -> None:
         self._objective, self._pool, self._rho = objective, pool, rho
-        owners = {name: owner_of(name) for name in objective.names}
-        paths = list(dict.fromkeys(owners.values()))
-        self.layers = tuple(path or type(objective.model).__name__ for path in paths)
-        self._row = {name: paths.index(path) for name, path in owners.items()}
+        layers = Layers(objective)
+        self.layers, self._row = layers.names, layers.row
         shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
         directions = control_directions(shapes, objective.centralize_dims, seed)
         self._directions = {name: d.to(objective.device, objective.dtype) for name, d in directions.items()}

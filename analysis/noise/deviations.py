@@ -20,9 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.batches import tensors_of
 from analysis.cutting import batch_length, cut, rebuilt
-from analysis.noise.control import control_directions
 from analysis.noise.per_sample import WHAT, MeanGradient, PerSampleGradients, gradients_of, mean_gradient
-from analysis.noise.scalars import Target, of_gradients
+from analysis.noise.scalars import KINDS, of_gradients
+from analysis.noise.targets import targets_of
 from analysis.objective import Objective
 
 # How far the norm of a chosen deviation may be from that of the pass before: relative, and in parts of the largest
@@ -120,19 +120,8 @@ class Deviations:
 
     def _pass(self, mean: MeanGradient, seed: int, probe: Tensor) -> tuple[Tensor, Tensor]:
         objective = self.objective
-        shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
-        dims = objective.centralize_dims
-        directions = control_directions(shapes, dims, seed)
-        means, probes = (objective.layout.split(vector) for vector in (self._mean_of_sums, probe))
-        targets = {
-            name: Target(
-                shape,
-                tuple(dims[name]),
-                control=directions[name].to(means[name]) if name in directions else None,
-                along=probes[name],
-            )
-            for name, shape in shapes.items()
-        }
+        means = objective.layout.split(self._mean_of_sums)
+        targets = targets_of(objective, means, KINDS, probe, seed)
         gradients = PerSampleGradients(objective, self._state)
         found: list[Tensor] = []
         for pieces in gradients:

@@ -19,13 +19,13 @@ from torch import Tensor
 from analysis.checks import check_whole
 from analysis.evaluation import At
 from analysis.noise.answers import Answers
+from analysis.noise.layers import Layers
 from analysis.noise.moments import Estimates, Joint, Moments
 from analysis.noise.per_sample import mean_gradient
 from analysis.noise.results import GradientNoise, LayerNoise, NoiseComparison, TotalComparison, TotalNoise, status_of
 from analysis.noise.scalars import KINDS, Target, of_gradients
 from analysis.noise.targets import targets_of
 from analysis.objective import Objective
-from analysis.parameters import owner_of
 
 RAW, CENTRALIZED, CONTROL, REMOVED = range(4)  # the kinds, as they are added up
 WHAT = "gradient noise"
@@ -101,7 +101,7 @@ def gradient_noise(
     check_whole("seed", seed, 0, "it seeds the control's directions")
     if chunk is not None:
         check_whole("chunk", chunk, 1, "None chooses it by memory")
-    layers = _Layers(objective)
+    layers = Layers(objective)
     with objective.measuring(with_grad=True):
         state = objective.state(at)
         mean = mean_gradient(objective, state)
@@ -110,14 +110,14 @@ def gradient_noise(
         scale = (mean.num_samples / mean.count) ** 2  # of all that is quadratic, from loss_sum to g
         moments = Moments()
         for piece in answers:
-            numbers = layers.added_up(piece) * scale
+            numbers = _added_up(layers, piece) * scale
             if moments.num_samples == 0:
                 numbers[:, :, 2, 0] = 0.0  # the first sample has no neighbor, whatever 0 * inf is
             moments.update(*numbers.unbind(2))
             if progress is not None:
                 progress(moments.num_samples, mean.num_samples)
         answers.check_sums(mean.loss_sum, mean.count)
-    mean_square = layers.added_up({name: _squares(target) for name, target in targets.items()})[:, :, 0, 0] * scale
+    mean_square = _added_up(layers, {name: _squares(target) for name, target in targets.items()})[:, :, 0, 0] * scale
     ratio = (mean_square[:, CENTRALIZED] / mean_square[:, RAW]).sqrt()
     joint = moments.joint(mean_square)
     raw, centralized, control, removed = _by_kind(joint.estimates())
@@ -146,24 +146,15 @@ def _squares(target: Target) -> Tensor:
     return of_gradients(mean[None], Target(target.shape, target.dims, KINDS, target.control))
 
 
-class _Layers:
-    """The modules that hold the measured weights; what is known of weights is added up by module."""
-
-    def __init__(self, objective: Objective) -> None:
-        owners = {name: owner_of(name) for name in objective.names}
-        paths = list(dict.fromkeys(owners.values()))
-        self.names = tuple(path or type(objective.model).__name__ for path in paths)
-        self._row = {name: paths.index(path) for name, path in owners.items()}
-
-    def added_up(self, piece: Mapping[str, Tensor]) -> Tensor:
-        """Return [layer and total, kind and removed, (square, product, neighbor), C] on the CPU, from each weight's."""
-        size = next(iter(piece.values())).shape[-1]
-        found = torch.zeros(len(self.names) + 1, REMOVED + 1, 3, size, dtype=torch.float64)
-        for name, values in piece.items():
-            found[self._row[name], :REMOVED] += values.cpu()
-        found[:, REMOVED] = found[:, RAW] - found[:, CENTRALIZED]
-        found[-1] = found[:-1].sum(0)
-        return found
+def _added_up(layers: Layers, piece: Mapping[str, Tensor]) -> Tensor:
+    """Return [layer and total, kind and removed, (square, product, neighbor), C] on the CPU, from each weight's."""
+    size = next(iter(piece.values())).shape[-1]
+    found = torch.zeros(len(layers.names) + 1, REMOVED + 1, 3, size, dtype=torch.float64)
+    for name, values in piece.items():
+        found[layers.row[name], :REMOVED] += values.cpu()
+    found[:, REMOVED] = found[:, RAW] - found[:, CENTRALIZED]
+    found[-1] = found[:-1].sum(0)
+    return found
 
 
 def _by_kind(estimates: Estimates) -> list[LayerNoise]:

@@ -20,10 +20,11 @@ from analysis.checks import check_whole
 from analysis.evaluation import At
 from analysis.evidence import Result, Status, measured
 from analysis.noise.answers import Answers
+from analysis.noise.kinds import checked_kinds
+from analysis.noise.layers import Layers
 from analysis.noise.scalars import KINDS
 from analysis.noise.targets import targets_of
 from analysis.objective import Objective
-from analysis.parameters import owner_of
 
 SQUARED = "loss^2/weight^2"
 PRODUCT = "loss/weight"  # times the unit of the vector given
@@ -101,24 +102,21 @@ def per_sample_norms(
         convolutions, and projections.
     """
     check_whole("seed", seed, 0, "it seeds the control's directions")
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise ValueError(f"kinds must be some of {', '.join(KINDS)}, got {unknown[0]!r}")
+    wanted = tuple(checked_kinds(kinds))
     vector = None if along is None else objective.layout.checked(along, "along")
     with objective.measuring(with_grad=True):
         state = objective.state(at)
-        answers = Answers(objective, state, targets_of(objective, state, tuple(kinds), vector, seed), WHAT)
+        answers = Answers(objective, state, targets_of(objective, state, wanted, vector, seed), WHAT)
         pieces = list(answers)
-    owners = {name: owner_of(name) for name in objective.names}
-    paths = list(dict.fromkeys(owners.values()))
-    table = torch.zeros(len(paths), len(KINDS), 2, answers.num_samples, dtype=torch.float64)
-    for name, owner in owners.items():
+    layers = Layers(objective)
+    table = torch.zeros(len(layers.names), len(KINDS), 2, answers.num_samples, dtype=torch.float64)
+    for name, row in layers.row.items():
         found = [piece[name][:, :2] for piece in pieces]
-        table[paths.index(owner)] += torch.cat(found, -1).cpu() if found else 0.0
+        table[row] += torch.cat(found, -1).cpu() if found else 0.0
     columns = table.permute(1, 2, 3, 0)  # [kind, square and product, N, L]
     squares, products = ([columns[kind, what].contiguous() for kind in range(len(KINDS))] for what in range(2))
     return PerSampleNorms(
-        layers=tuple(path or type(objective.model).__name__ for path in paths),
+        layers=layers.names,
         raw=squares[0],
         centralized=squares[1],
         control=squares[2],

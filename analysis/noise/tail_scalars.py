@@ -15,12 +15,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from analysis.noise.control import control_directions
+from analysis.noise.control import control_directions, projected
+from analysis.noise.layers import Layers
 from analysis.noise.per_sample import MeanGradient
 from analysis.noise.scalars import KINDS
 from analysis.objective import Objective
-from analysis.parameters import owner_of
-from gcsam.centralize import centralize, remove_component
 
 
 class TailScalars:
@@ -44,14 +43,11 @@ class TailScalars:
         self, objective: Objective, mean: MeanGradient, num_projections: int, num_coordinates: int, seed: int
     ) -> None:
         shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
-        owners = {name: owner_of(name) for name in objective.names}
-        paths = list(dict.fromkeys(owners.values()))
-        self.layers = tuple(path or type(objective.model).__name__ for path in paths)
-        self._row = {name: paths.index(path) for name, path in owners.items()}
-        counts = {path: 0 for path in paths}
+        layers = Layers(objective)
+        self.layers, self._row = layers.names, layers.row
+        self.sizes = [*(0 for _ in self.layers), objective.num_parameters]
         for name, shape in shapes.items():
-            counts[owners[name]] += shape.numel()
-        self.sizes = [*counts.values(), objective.num_parameters]
+            self.sizes[self._row[name]] += shape.numel()
         self._scale = mean.num_samples / mean.count
         self._dims = objective.centralize_dims
         self._mean = objective.layout.split(mean.vector.to(objective.dtype))
@@ -60,7 +56,7 @@ class TailScalars:
         # The control draws from the seed itself. From the same numbers the first direction would be the one it removes.
         generator = torch.Generator().manual_seed(seed)
         generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        self._directions, squares = {}, torch.zeros(len(paths), num_projections, dtype=torch.float64)
+        self._directions, squares = {}, torch.zeros(len(self.layers), num_projections, dtype=torch.float64)
         for name, shape in shapes.items():
             drawn = torch.randn(num_projections, shape.numel(), generator=generator, dtype=torch.float64)
             squares[self._row[name]] += drawn.square().sum(1)
@@ -83,12 +79,12 @@ class TailScalars:
         picked: list[list[Tensor]] = [[] for _ in range(rows)]
         for name, mean in self._mean.items():
             row, deviation = self._row[name], gradients.pop(name).to(mean.dtype) - mean
-            projected = [kind.flatten(1) for kind in self._projected(name, deviation)]
+            kept = [kind.flatten(1) for kind in projected(deviation, self._dims[name], self._controls.get(name))]
             # where P does nothing a single kind stands for all three
-            along[:, row] += torch.stack([kind @ self._directions[name].T for kind in projected]).double().cpu()
-            squares[:, row] += torch.stack([torch.linalg.vecdot(kind, kind) for kind in projected]).double().cpu()
+            along[:, row] += torch.stack([kind @ self._directions[name].T for kind in kept]).double().cpu()
+            squares[:, row] += torch.stack([torch.linalg.vecdot(kind, kind) for kind in kept]).double().cpu()
             for where in (row, rows - 1):
-                taken = torch.stack([kind[:, self._chosen[where][name]] for kind in projected]).double().cpu()
+                taken = torch.stack([kind[:, self._chosen[where][name]] for kind in kept]).double().cpu()
                 picked[where].append(taken.expand(len(KINDS), -1, -1))
         along[:, -1], squares[:, -1] = along[:, :-1].sum(1), squares[:, :-1].sum(1)
         self._along.append(along / self._lengths[:, None])
@@ -123,10 +119,3 @@ class TailScalars:
                 for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True)
             })
         return chosen
-
-    def _projected(self, name: str, deviation: Tensor) -> list[Tensor]:
-        """Return [C, *shape] raw, centralized and controlled; the raw one alone where P does nothing."""
-        dims = tuple(axis + 1 for axis in self._dims[name])
-        if not dims:
-            return [deviation]
-        return [deviation, centralize(deviation, dims), remove_component(deviation, self._controls[name], dims)]

@@ -29,7 +29,7 @@ def targets_of(
 
     Args:
         objective: Whose parameters.
-        state: As returned by `objective.state()`.
+        state: By name, tensors whose precision and device the answers are to have: as from `objective.state()`.
         kinds: Wanted beside "raw".
         along: G, [D], or None.
         seed: Of the control's directions.

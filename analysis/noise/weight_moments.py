@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.noise.control import control_directions
+from analysis.noise.control import control_directions, projected
+from analysis.noise.layers import Layers
 from analysis.noise.scalars import KINDS
 from analysis.objective import Objective
-from analysis.parameters import owner_of
-from gcsam.centralize import centralize, remove_component
 
 # What is left of a variance after a block is taken off, relative to the whole, that is rounding and no variance.
 ROUNDING = 1e-12
@@ -59,10 +58,11 @@ class WeightMoments:
 
     def __init__(self, objective: Objective, scale: float, seed: int) -> None:
         shapes = dict(zip(objective.names, objective.layout.shapes, strict=True))
-        owners = {name: owner_of(name) for name in objective.names}
-        paths = list(dict.fromkeys(owners.values()))
-        self.layers = tuple(path or type(objective.model).__name__ for path in paths)
-        self._members = [[name for name in objective.names if owners[name] == path] for path in paths]
+        layers = Layers(objective)
+        self.layers = layers.names
+        self._members: list[list[str]] = [[] for _ in layers.names]
+        for name, row in layers.row.items():
+            self._members[row].append(name)
         self._layout, self._dims, self._scale = objective.layout, objective.centralize_dims, scale
         controls = control_directions(shapes, self._dims, seed)
         self._controls = {name: unit.to(objective.device) for name, unit in controls.items()}
@@ -86,9 +86,9 @@ class WeightMoments:
         rows = [*zip(sums.deviations, sums.squares, strict=True)]
         pieces = [(self._layout.split(deviations), self._layout.split(squares)) for deviations, squares in rows]
         for name, first in self._first.items():
-            projected = self._projected(name, gradients[name].double() - first)
+            kept = self._projected(name, gradients[name].double() - first)
             for kind, (deviations, squares) in enumerate(pieces):
-                deviation = projected[min(kind, len(projected) - 1)]  # a single kind stands for all three
+                deviation = kept[min(kind, len(kept) - 1)]  # a single kind stands for all three
                 deviations[name] += deviation.sum(0)
                 squares[name] += deviation.square().sum(0)
 
@@ -136,10 +136,7 @@ class WeightMoments:
 
     def _projected(self, name: str, gradient: Tensor) -> list[Tensor]:
         """Return [C, *shape] raw, centralized and controlled; the raw one alone where P does nothing."""
-        dims = tuple(axis + 1 for axis in self._dims[name])
-        if not dims:
-            return [gradient]
-        return [gradient, centralize(gradient, dims), remove_component(gradient, self._controls[name], dims)]
+        return projected(gradient, self._dims[name], self._controls.get(name))
 
 
 def ratios(mean: Tensor, variance: Tensor, count: int) -> Tensor:
