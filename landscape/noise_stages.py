@@ -22,14 +22,7 @@ def minibatch(batch_sizes: Sequence[int], *, seed: int = 0) -> Stage:
         batch_sizes: Of the batches that are compared.
         seed: Of batches and directions.
     """
-
-    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
-        from analysis import minibatch_noise
-
-        return minibatch_noise(objective, batch_sizes, seed=seed, progress=progress)
-
-    settings = {"batch_sizes": list(batch_sizes), "seed": seed}
-    return Stage("noise", "minibatch", "agreement of batches", settings, compute)
+    return _stage("minibatch", "agreement of batches", "minibatch_noise", seed, batch_sizes=list(batch_sizes))
 
 
 def tails(*, seed: int = 0) -> Stage:
@@ -38,13 +31,7 @@ def tails(*, seed: int = 0) -> Stage:
     Args:
         seed: Of directions and resampling.
     """
-
-    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
-        from analysis import gradient_tails
-
-        return gradient_tails(objective, seed=seed, progress=progress)
-
-    return Stage("noise", "tails", "tails of the noise", {"seed": seed}, compute)
+    return _stage("tails", "tails of the noise", "gradient_tails", seed)
 
 
 def weights(*, seed: int = 0) -> Stage:
@@ -53,13 +40,7 @@ def weights(*, seed: int = 0) -> Stage:
     Args:
         seed: Of the control's directions.
     """
-
-    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
-        from analysis import gradient_snr
-
-        return gradient_snr(objective, seed=seed, progress=progress)
-
-    return Stage("noise", "snr", "signal-to-noise ratio of every weight", {"seed": seed}, compute)
+    return _stage("snr", "signal-to-noise ratio of every weight", "gradient_snr", seed)
 
 
 def spectrum(*, seed: int = 0) -> Stage:
@@ -68,10 +49,16 @@ def spectrum(*, seed: int = 0) -> Stage:
     Args:
         seed: Of starts, probes and samples.
     """
+    return _stage("covariance", "noise beside curvature", "noise_covariance", seed)
+
+
+def _stage(name: str, title: str, function: str, seed: int, **settings: Any) -> Stage:
+    """Return the stage that calls a public function of `analysis`, which is loaded when it runs."""
 
     def compute(objective: Objective, _: Any, progress: Progress) -> Result:
-        from analysis import noise_covariance
+        import analysis
 
-        return noise_covariance(objective, seed=seed, progress=progress)
+        found: Result = getattr(analysis, function)(objective, **settings, seed=seed, progress=progress)
+        return found
 
-    return Stage("noise", "covariance", "noise beside curvature", {"seed": seed}, compute)
+    return Stage("noise", name, title, {**settings, "seed": seed}, compute)

@@ -107,15 +107,14 @@ def noise(
     """
     given = Given(runs or [], model, checkpoint, data, loss, output, samples, device, on=on.value)
     kept = _kept(given.runs) if over_training else []
-    sizes = _sizes(batch_sizes)
-    made = {
-        Part.SIZE: lambda: [*(stages.noise(seed=seed, checkpoint=path) for path in kept), stages.noise(seed=seed)],
-        Part.BATCHES: lambda: [noise_stages.minibatch(sizes, seed=seed)],
-        Part.TAILS: lambda: [noise_stages.tails(seed=seed)],
-        Part.WEIGHTS: lambda: [noise_stages.weights(seed=seed)],
-        Part.SPECTRUM: lambda: [noise_stages.spectrum(seed=seed)],
+    possible = {
+        Part.SIZE: [*(stages.noise(seed=seed, checkpoint=path) for path in kept), stages.noise(seed=seed)],
+        Part.BATCHES: [noise_stages.minibatch(_sizes(batch_sizes), seed=seed)],
+        Part.TAILS: [noise_stages.tails(seed=seed)],
+        Part.WEIGHTS: [noise_stages.weights(seed=seed)],
+        Part.SPECTRUM: [noise_stages.spectrum(seed=seed)],
     }
-    wanted = {part: made[part]() for part in Part if part in of}
+    wanted = {part: some for part, some in possible.items() if part in of}
     every = [stage for some in wanted.values() for stage in some]
 
     def report(path: Path) -> Iterator[Table | str]:

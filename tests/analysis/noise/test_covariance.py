@@ -34,7 +34,7 @@ from analysis.noise import comparison
 from analysis.noise.scalars import KINDS
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_sampled import with_two_calls
-from tests.analysis.test_objective import assert_same, everything
+from tests.analysis.noise.untouched import check_left_as_found
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
 from tests.oracles import dense
@@ -368,23 +368,10 @@ def test_gradients_that_are_not_finite_are_told() -> None:
 @pytest.mark.parametrize("does_raise", [False, True])
 def test_everything_is_left_as_found(does_raise: bool) -> None:
     model, loss_fn, batches = CASES[2].make()
-    model.train()
-    model[0].eval()
-    for parameter in list(model.parameters())[::2]:
-        parameter.grad = torch.ones_like(parameter)
-    before = everything(model)
-
-    def stop(done: int, total: int) -> None:
-        if does_raise and done > 3:
-            raise KeyboardInterrupt
-
     objective = Objective(model, loss_fn, batches)
-    if does_raise:
-        with pytest.raises(KeyboardInterrupt):
-            noise_covariance(objective, 2, progress=stop)
-    else:
-        noise_covariance(objective, 2, progress=stop)
-    assert_same(before, everything(model))
+    check_left_as_found(
+        model, lambda stop: noise_covariance(objective, 2, progress=stop), does_raise=does_raise, after=3
+    )
 
 
 def test_progress_rises_to_its_end() -> None:

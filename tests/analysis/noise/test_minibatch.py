@@ -22,6 +22,7 @@ from analysis.evidence import Status
 from analysis.noise import batch_products
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_pairs import by_loop, design
+from tests.analysis.noise.untouched import check_left_as_found
 from tests.cases import CASES, IDS, Case
 from tests.compare import assert_close
 
@@ -313,28 +314,10 @@ def test_a_gradient_of_zero_is_no_way_up() -> None:
 @pytest.mark.parametrize("does_raise", [False, True])
 def test_everything_is_left_as_found(does_raise: bool) -> None:
     model, loss_fn, batches = CASES[2].make()
-    model.train()
-    model[0].eval()
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    modes = [module.training for module in model.modules()]
-    random = torch.get_rng_state()
-
-    def stop(done: int, total: int) -> None:
-        if does_raise:
-            raise KeyboardInterrupt
-
     objective = Objective(model, loss_fn, batches)
-    if does_raise:
-        with pytest.raises(KeyboardInterrupt):
-            minibatch_noise(objective, [2], draws=4, progress=stop)
-    else:
-        minibatch_noise(objective, [2], draws=4, progress=stop)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(torch.equal(p.grad, torch.ones_like(p)) and p.requires_grad for p in model.parameters())
-    assert [module.training for module in model.modules()] == modes
-    assert torch.equal(torch.get_rng_state(), random)
+    check_left_as_found(
+        model, lambda stop: minibatch_noise(objective, [2], draws=4, progress=stop), does_raise=does_raise
+    )
 
 
 def test_progress_counts_batches() -> None:

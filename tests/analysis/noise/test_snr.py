@@ -22,6 +22,7 @@ from analysis.evidence import Status
 from analysis.noise.per_sample import PerSampleGradients
 from tests.analysis.noise import oracle
 from tests.analysis.noise.test_per_sample import ALL, ALL_IDS
+from tests.analysis.noise.untouched import check_left_as_found
 from tests.cases import CASES, Case
 from tests.compare import assert_close
 
@@ -302,28 +303,8 @@ def test_without_errors_there_is_one_pass_less() -> None:
 @pytest.mark.parametrize("does_raise", [False, True])
 def test_everything_is_left_as_found(does_raise: bool) -> None:
     model, loss_fn, batches = CASES[2].make()
-    model.train()
-    model[0].eval()
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    modes = [module.training for module in model.modules()]
-    random = torch.get_rng_state()
-
-    def stop(done: int, total: int) -> None:
-        if does_raise:
-            raise KeyboardInterrupt
-
     objective = Objective(model, loss_fn, batches)
-    if does_raise:
-        with pytest.raises(KeyboardInterrupt):
-            gradient_snr(objective, progress=stop)
-    else:
-        gradient_snr(objective, progress=stop)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(torch.equal(p.grad, torch.ones_like(p)) and p.requires_grad for p in model.parameters())
-    assert [module.training for module in model.modules()] == modes
-    assert torch.equal(torch.get_rng_state(), random)
+    check_left_as_found(model, lambda stop: gradient_snr(objective, progress=stop), does_raise=does_raise)
 
 
 def test_saved_and_loaded_equal(tmp_path: Path) -> None:

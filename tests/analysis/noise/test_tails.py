@@ -25,6 +25,7 @@ from analysis.noise.tail_layers import effective_rank
 from analysis.noise.tail_scalars import TailScalars
 from tests.analysis.noise import oracle
 from tests.analysis.noise.draws import stable
+from tests.analysis.noise.untouched import check_left_as_found
 from tests.compare import assert_close
 
 KINDS = oracle.KINDS
@@ -348,28 +349,12 @@ def test_gradients_that_are_not_finite_are_told() -> None:
 @pytest.mark.parametrize("does_raise", [False, True])
 def test_everything_is_left_as_found(does_raise: bool, batch_size: int) -> None:
     model, loss_fn, batches = small()
-    model.train()
-    model[0].eval()
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    modes = [module.training for module in model.modules()]
-    random = torch.get_rng_state()
-
-    def stop(done: int, total: int) -> None:
-        if does_raise:
-            raise KeyboardInterrupt
-
     objective = Objective(model, loss_fn, batches)
-    if does_raise:
-        with pytest.raises(KeyboardInterrupt):
-            gradient_tails(objective, batch_size=batch_size, progress=stop)
-    else:
-        gradient_tails(objective, batch_size=batch_size, num_projections=2, progress=stop)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(torch.equal(p.grad, torch.ones_like(p)) and p.requires_grad for p in model.parameters())
-    assert [module.training for module in model.modules()] == modes
-    assert torch.equal(torch.get_rng_state(), random)
+    check_left_as_found(
+        model,
+        lambda stop: gradient_tails(objective, batch_size=batch_size, num_projections=2, progress=stop),
+        does_raise=does_raise,
+    )
 
 
 @pytest.mark.parametrize(
