@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import analysis
 from analysis import Objective, gradient_noise
 from analysis.evidence import Status
-from analysis.noise.moments import Moments
 from tests.analysis.noise import oracle
+from tests.analysis.noise.test_moments import joint_of
 from tests.analysis.noise.test_per_sample import ALL, ALL_IDS
 from tests.analysis.noise.test_sample_norms import TOKENS
 from tests.analysis.noise.untouched import check_left_as_found
@@ -48,22 +48,14 @@ def test_errors_and_comparisons_are_those_of_explicit_gradients(case: Case) -> N
         chosen = [
             torch.cat(layers[kind], 1) if row == len(found.layers) else layers[kind][row] for kind in oracle.KINDS
         ]
-        deviations = [g - g.mean(0) for g in chosen]
-        chains = [torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)]) for e in deviations]
-        numbers = Moments()
-        numbers.update(
-            torch.stack([e.square().sum(1) for e in deviations]),
-            torch.stack([e @ g.mean(0) for e, g in zip(deviations, chosen, strict=True)]),
-            torch.stack(chains),
-        )
-        joint = numbers.joint(torch.stack([g.mean(0).square().sum() for g in chosen]))
+        joint = joint_of(chosen)
         expected = joint.estimates()
         for number, kind in enumerate(oracle.KINDS):
             layer = getattr(found, kind)
             for name in ("trace_standard_error", "signal_standard_error"):
                 got = getattr(layer.total, name) if row == len(found.layers) else float(getattr(layer, name)[row])
                 # roots of differences of squares of numbers of the size of the trace
-                assert got == pytest.approx(float(getattr(expected, name)[number]), rel=1e-6, abs=1e-10)
+                assert got == pytest.approx(float(getattr(expected, name)[0, number]), rel=1e-6, abs=1e-10)
         pairs = {"centralized_to_raw": (1, 0), "control_to_raw": (2, 0), "centralized_to_control": (1, 2)}
         for name, pair in pairs.items():
             comparison = getattr(found, name)
@@ -173,11 +165,7 @@ def test_noise_of_tokens_that_are_spread(chunk: int | None) -> None:
     found = gradient_noise(Objective(model, loss_fn, batches), chunk=chunk)
     assert found.ways[:2] == ("spread", "spread")
     rows = oracle.by_layer(oracle.per_sample(model, loss_fn, batches))[""]
-    e = rows - rows.mean(0)
-    numbers = Moments()
-    chain = torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)])
-    numbers.update(e.square().sum(1)[None], (e @ rows.mean(0))[None], chain[None])
-    expected = numbers.joint(rows.mean(0).square().sum()[None]).estimates()
+    expected = joint_of([rows]).estimates()
     assert float(found.raw.trace[0]) == pytest.approx(float(expected.trace), rel=1e-11)
     assert float(found.raw.signal_standard_error[0]) == pytest.approx(float(expected.signal_standard_error), rel=1e-8)
 

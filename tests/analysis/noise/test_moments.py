@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -23,9 +24,8 @@ def estimates(rows: Tensor, chunks: int = 1) -> Estimates:
     return found.joint(mean.square().sum()[None]).estimates()
 
 
-def joint(rows: Tensor, *removed: Tensor) -> Joint:
-    """The same for several kinds: the gradient, and it without its component along each of some unit vectors."""
-    kinds = [rows, *(rows - (rows @ unit)[:, None] * unit for unit in removed)]
+def joint_of(kinds: Sequence[Tensor]) -> Joint:
+    """From the gradients [N, D] of several kinds, all kept."""
     found = Moments()
     deviations = [kind - kind.mean(0) for kind in kinds]
     chains = [torch.cat([torch.zeros(1).double(), (e[1:] * e[:-1]).sum(1)]) for e in deviations]
@@ -33,6 +33,11 @@ def joint(rows: Tensor, *removed: Tensor) -> Joint:
     along = torch.stack([e @ kind.mean(0) for e, kind in zip(deviations, kinds, strict=True)])
     found.update(squares[None], along[None], torch.stack(chains)[None])
     return found.joint(torch.stack([kind.mean(0).square().sum() for kind in kinds])[None])
+
+
+def joint(rows: Tensor, *removed: Tensor) -> Joint:
+    """Of the gradient, and of it without its component along each of some unit vectors."""
+    return joint_of([rows, *(rows - (rows @ unit)[:, None] * unit for unit in removed)])
 
 
 def sample(n: int, mean: Tensor, scale: Tensor, seed: int) -> Tensor:
