@@ -146,8 +146,9 @@ def _ties(model: nn.Module) -> list[list[str]]:
 
 def _check_ties(model: nn.Module, weights: Weights, what: str) -> None:
     for first, *others in _ties(model):
-        for other in others:
-            if other in weights and first in weights and not torch.equal(weights[first], weights[other]):
+        for other in (name for name in others if first in weights and name in weights):
+            # a NaN equals itself here: that training diverged is told when the loss is measured
+            if not torch.allclose(weights[first], weights[other], rtol=0, atol=0, equal_nan=True):
                 raise ValueError(
                     f"{what}: holds different tensors as {first!r} and {other!r}, which are one in the model; "
                     "let --model build the network without that tie"

@@ -181,9 +181,9 @@ def test_gpt2_on_the_command_line(nets: Any, cli: Callable[..., Done]) -> None:
 
 
 def test_a_direction_toward_a_folder_and_a_path_to_it(nets: Any, cli: Callable[..., Done]) -> None:
-    """Fails if the names of another end are not fitted: GPT-2's lacks its head."""
-    for name in ("one", "two"):
-        nets.gpt2().save_pretrained(name)
+    """Fails if the names of another end are not fitted: here a folder without the head, and a file with a prefix."""
+    nets.gpt2().save_pretrained("one")
+    torch.save(nn.DataParallel(nets.gpt2()).state_dict(), "two.pt")
     own = f"--model nets:gpt2 --data nets:data --loss {LOSS}".split()
     line = [
         "surface",
@@ -200,9 +200,9 @@ def test_a_direction_toward_a_folder_and_a_path_to_it(nets: Any, cli: Callable[.
     ]
     done = cli(*line, *own, "--output", "line.h5")
     assert done.status == 0, done.err
-    done = cli("path", "one", "two", "--points", "3", *own, "--output", "way.h5")
+    done = cli("path", "one", "two.pt", "--points", "3", *own, "--output", "way.h5")
     assert done.status == 0, done.err
-    losses = [opened("gpt2", name)[0].loss() for name in ("one", "two")]
+    losses = [opened("gpt2", name)[0].loss() for name in ("one", "two.pt")]
     for file, name in (("line.h5", "line"), ("way.h5", "linear_path")):
         found = load(file, name).loss.flatten()[[0, -1]].tolist()  # type: ignore[union-attr]
         assert found == pytest.approx(losses, rel=1e-6)

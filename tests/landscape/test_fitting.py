@@ -76,6 +76,25 @@ def test_a_prefix_that_the_network_has_is_added() -> None:
     assert notes == ["put 'net.' before the names of the weights"]
 
 
+class WithHead(nn.Module):
+    """As a model of transformers: it says under which name the body is kept."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+
+def test_the_prefix_that_a_model_names_itself() -> None:
+    model = WithHead()
+    weights = {**model.encoder.state_dict(), **wrapped(model.head.state_dict(), "head.")}
+    found, notes = fitted(model, weights, "x")
+    assert found.keys() == model.state_dict().keys()
+    assert torch.equal(found["encoder.weight"], model.encoder.weight)
+    assert notes == ["put 'encoder.' before the names of the weights"]
+
+
 def test_two_sets_of_weights_in_one_file_are_not_mixed() -> None:
     """Fails if removing a prefix lets one tensor take the place of another: here an average beside the weights."""
     both = {**network().state_dict(), **wrapped(network().state_dict(), "model.")}
@@ -113,6 +132,8 @@ def test_a_weight_that_is_tied_in_the_network_only_is_refused() -> None:
     ):
         fitted(Tied(), weights, "x")
     assert fitted(Tied(), {**weights, "head.weight": torch.ones(5, 3)}, "x")[1] == []
+    nan = torch.full((5, 3), torch.nan)
+    assert fitted(Tied(), dict.fromkeys(weights, nan), "x")[1] == []  # one in the file too, though training diverged
 
 
 def test_a_buffer_that_the_network_computes_itself_is_left_out() -> None:
