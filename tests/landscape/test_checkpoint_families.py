@@ -185,19 +185,7 @@ def test_a_direction_toward_a_folder_and_a_path_to_it(nets: Any, cli: Callable[.
     nets.gpt2().save_pretrained("one")
     torch.save(nn.DataParallel(nets.gpt2()).state_dict(), "two.pt")
     own = f"--model nets:gpt2 --data nets:data --loss {LOSS}".split()
-    line = [
-        "surface",
-        "--dimensions",
-        "1",
-        "--points",
-        "3",
-        "--extent",
-        "0:1",
-        "--toward",
-        "two",
-        "--checkpoint",
-        "one",
-    ]
+    line = "surface --dimensions 1 --points 3 --extent 0:1 --toward two.pt --checkpoint one".split()
     done = cli(*line, *own, "--output", "line.h5")
     assert done.status == 0, done.err
     done = cli("path", "one", "two.pt", "--points", "3", *own, "--output", "way.h5")
