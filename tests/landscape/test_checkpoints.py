@@ -201,6 +201,17 @@ def test_a_whole_model_that_was_pickled(folder: Path) -> None:
     assert equal(read_weights("net.pt", trust=True), dict(model.state_dict()))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_archive(folder: Path) -> None:
+    model = nn.Linear(3, 2)
+    torch.jit.save(torch.jit.script(model), "net.pt")
+    with pytest.raises(
+        ValueError, match=r"^net\.pt: refused, because it holds more than tensors, TorchScript code, and "
+    ):
+        read_weights("net.pt")
+    assert equal(read_weights("net.pt", trust=True), dict(model.state_dict()))
+
+
 def test_trusted_code_that_cannot_be_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"model": weights(), "settings": Settings()}, "net.pt")
     monkeypatch.delattr(sys.modules[__name__], "Settings")
