@@ -54,6 +54,7 @@ class Given:
         test_data: Of an own network, the same: "package.module:function", or empty.
         batchnorm: "eval" or "recalibrate".
         on: The split of a run that is measured: "train", "validation" or "test".
+        trust_checkpoint: Whether the checkpoint may run code when it is read.
     """
 
     runs: list[Path]
@@ -68,6 +69,7 @@ class Given:
     test_data: str = ""
     batchnorm: str = "eval"
     on: str = "train"
+    trust_checkpoint: bool = False
 
 
 class BatchNorm(str, enum.Enum):
@@ -99,7 +101,20 @@ OwnModel = Annotated[
     str, typer.Option("--model", help="Builds the network, package.module:function.", rich_help_panel=OWN)
 ]
 OwnCheckpoint = Annotated[
-    str, typer.Option("--checkpoint", help="Its weights: a state_dict, or a file that holds one.", rich_help_panel=OWN)
+    str,
+    typer.Option(
+        "--checkpoint",
+        help="Its weights: a file of torch.save, Lightning or safetensors, or a folder of save_pretrained.",
+        rich_help_panel=OWN,
+    ),
+]
+TrustCheckpoint = Annotated[
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        help="Unpickle objects beside the weights, which runs any code the file asks for.",
+        rich_help_panel=OWN,
+    ),
 ]
 OwnData = Annotated[
     str, typer.Option("--data", help="Gives batches (input, target) or a DataLoader.", rich_help_panel=OWN)

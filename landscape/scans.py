@@ -192,7 +192,10 @@ def scan(wanted: Scan, splits: Mapping[str, Any] | None = None, *, distributed: 
 
 
 def _toward(objective: Objective, checkpoints: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [objective.flat(checkpoint) - objective.weights() for checkpoint in checkpoints]
+    from landscape.fitting import fitted
+
+    ends = [fitted(objective.model, checkpoint, "--toward")[0] for checkpoint in checkpoints]
+    return [objective.flat(end) - objective.weights() for end in ends]
 
 
 def _settings(

@@ -197,11 +197,12 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
     if given.on != TRAIN:
         raise ValueError(f"--on {given.on}: is of a run; for your own network give these data as --data")
     from analysis import Objective
-    from analysis.store import sha256_file
-    from landscape.sources import load_weights, own_data, own_loss, own_model
+    from landscape.checkpoints import hash_of_weights
+    from landscape.fitting import load_weights
+    from landscape.sources import own_data, own_loss, own_model
 
     model = own_model(given.model)
-    for note in load_weights(model, given.checkpoint):
+    for note in load_weights(model, given.checkpoint, trust=given.trust_checkpoint):
         display.note(note)
     if given.splits:
         raise ValueError(f"--split {given.splits[0]}: is of a run; for your own network give --test-data")
@@ -211,7 +212,7 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
         title=f"{given.model} with {given.checkpoint}",
         path=Path(given.output or ""),
         objective=objective,
-        checkpoint_sha256=sha256_file(given.checkpoint),
+        checkpoint_sha256=hash_of_weights(given.checkpoint),
         config=json.dumps({option.removeprefix("--"): value for option, value in options.items()}),
         data=given.data,
         splits={"test": own_data(given.test_data, "--test-data")} if given.test_data else {},

@@ -26,6 +26,7 @@ from landscape.options import (
     Runs,
     Samples,
     Seed,
+    TrustCheckpoint,
 )
 
 
@@ -36,6 +37,7 @@ def measure(
     seed: Seed = 0,
     model: OwnModel = "",
     checkpoint: OwnCheckpoint = "",
+    trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     loss: OwnLoss = "",
     output: Output = None,
@@ -51,6 +53,6 @@ def measure(
     A network trained elsewhere:
     landscape measure --model nets:build --checkpoint net.pt --data nets:data --loss nets:loss --output net.h5
     """
-    given = Given(runs or [], model, checkpoint, data, loss, output, samples, device)
+    given = Given(runs or [], model, checkpoint, data, loss, output, samples, device, trust_checkpoint=trust_checkpoint)
     wanted = [*stages.curvature(top=top, seed=seed), *stages.sharpness(rho=rho, seed=seed)]
     make(given, lambda *_: wanted, again, quiet)

@@ -30,6 +30,7 @@ from landscape.options import (
     Runs,
     Samples,
     Seed,
+    TrustCheckpoint,
 )
 from landscape.results import kept_checkpoints
 
@@ -88,6 +89,7 @@ def noise(
     seed: Seed = 0,
     model: OwnModel = "",
     checkpoint: OwnCheckpoint = "",
+    trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     loss: OwnLoss = "",
     output: Output = None,
@@ -105,7 +107,18 @@ def noise(
     A network trained elsewhere:
     landscape noise --model nets:build --checkpoint net.pt --data nets:data --loss nets:loss --output net.h5
     """
-    given = Given(runs or [], model, checkpoint, data, loss, output, samples, device, on=on.value)
+    given = Given(
+        runs or [],
+        model,
+        checkpoint,
+        data,
+        loss,
+        output,
+        samples,
+        device,
+        on=on.value,
+        trust_checkpoint=trust_checkpoint,
+    )
     kept = _kept(given.runs) if over_training else []
     possible = {
         Part.SIZE: [*(stages.noise(seed=seed, checkpoint=path) for path in kept), stages.noise(seed=seed)],

@@ -34,12 +34,16 @@ from landscape.options import (
     Samples,
     SplitNames,
     TestData,
+    TrustCheckpoint,
 )
 
 if TYPE_CHECKING:
     from analysis import Objective, Result
     from landscape.measuring import Subject
     from landscape.stages import Progress, Stage
+
+
+ENDS = ("start", "end")
 
 
 class Curve(str, enum.Enum):
@@ -74,6 +78,7 @@ def path(
     split: SplitNames = None,
     batchnorm: BatchNormOption = BatchNorm.EVAL,
     model: OwnModel = "",
+    trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     test_data: TestData = "",
     loss: OwnLoss = "",
@@ -93,8 +98,9 @@ def path(
     Two networks trained elsewhere:
     landscape path one.pt two.pt --model nets:build --data nets:data --loss nets:loss --output way.h5
     """
+    from landscape.checkpoints import read_weights
     from landscape.scans import parse_extent
-    from landscape.sources import named_metric, weights_at
+    from landscape.sources import named_metric
 
     if output is None:
         raise ValueError("a path belongs to neither end alone: give --output FILE.h5")
@@ -114,8 +120,9 @@ def path(
         splits=split or [],
         test_data=test_data,
         batchnorm=batchnorm.value,
+        trust_checkpoint=trust_checkpoint,
     )
-    ends = weights_at(start), weights_at(end)
+    ends = read_weights(start, trust=trust_checkpoint), read_weights(end, trust=trust_checkpoint)
     options: dict[str, Any] = {
         "points": points,
         "metrics": dict(map(named_metric, metric or [])),
@@ -141,9 +148,11 @@ def _stage(way: Curve, ends: tuple[Any, Any], options: dict[str, Any], batchnorm
 
     def compute(objective: Objective, file: Any, progress: Progress) -> Result:
         import analysis
+        from landscape.fitting import fitted
 
         function = analysis.linear_path if way is Curve.LINEAR else analysis.bezier_path
-        found: Result = function(objective, *ends, **options, path=file, name=name, progress=progress)
+        start, end = (fitted(objective.model, weights, what)[0] for weights, what in zip(ends, ENDS, strict=True))
+        found: Result = function(objective, start, end, **options, path=file, name=name, progress=progress)
         return found
 
     further = [f"{split}/{of}" for split in options["splits"] for of in ("loss", *options["metrics"])]

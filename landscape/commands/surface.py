@@ -38,6 +38,7 @@ from landscape.options import (
     Seed,
     SplitNames,
     TestData,
+    TrustCheckpoint,
 )
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def surface(
     seed: Seed = 0,
     model: OwnModel = "",
     checkpoint: OwnCheckpoint = "",
+    trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     test_data: TestData = "",
     loss: OwnLoss = "",
@@ -159,7 +161,8 @@ def surface(
 
     Started by [bold]torchrun -m[/bold], several processes share the cells of one file.
     """
-    from landscape.sources import named_metric, weights_at
+    from landscape.checkpoints import read_weights
+    from landscape.sources import named_metric
 
     given = Given(
         runs or [],
@@ -173,9 +176,10 @@ def surface(
         splits=split or [],
         test_data=test_data,
         batchnorm=batchnorm.value,
+        trust_checkpoint=trust_checkpoint,
     )
     metrics: dict[str, Any] = dict(map(named_metric, metric or []))
-    ends = [weights_at(path) for path in toward or []]
+    ends = [read_weights(path, trust=trust_checkpoint) for path in toward or []]
     scaled = Normalize.NONE if ends else Normalize.FILTER
     wanted = scans.Scan(
         of=of.value,

@@ -45,6 +45,14 @@ MISTAKES = [
         "noise --model torch.nn:Identity --checkpoint none.pt --data a:b --loss a:c --output a.h5",
         r"--checkpoint none\.pt: no such file; give the one that torch\.save wrote",
     ),
+    (
+        "measure --model torch.nn:Identity --checkpoint empty --data a:b --loss a:c --output a.h5",
+        r"--checkpoint empty: no weights in this folder, none of selected\.pt, model\.safetensors, .*; give the file",
+    ),
+    (
+        "measure --model torch.nn:Identity --checkpoint text.npz --data a:b --loss a:c --output a.h5",
+        r"--checkpoint text\.npz: is no file that torch\.save or safetensors wrote \(\w+\); check the path",
+    ),
     ("figures none", r"none: no such folder; give one that holds runs, for example runs/digits"),
     ("figures empty", r"empty: no finished run in it, no \*/run\.h5; train first, or give its parent"),
     ("figures text.npz", r".*text\.npz.* cannot be read as HDF5"),

@@ -5,15 +5,14 @@ Blind to what comes after: that the network is measured rightly is tested in `te
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from landscape.sources import load_weights, own_data, own_loss, own_model
+from landscape.sources import own_data, own_loss, own_model
 
 NETS = """
 import torch
@@ -83,81 +82,3 @@ def test_a_function_that_fails_or_gives_the_wrong_thing(nets: Path) -> None:
         own_data("nets:broken")
     with pytest.raises(ValueError, match=r"--loss torch\.nn:Linear: calling it failed: TypeError"):
         own_loss("torch.nn:Linear")
-
-
-def network() -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-
-
-def wrapped(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": tensor for name, tensor in weights.items()}
-
-
-@pytest.mark.parametrize("key", [None, "model", "state_dict", "model_state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
-def test_weights_of_any_trainer_are_found(tmp_path: Path, key: str | None, prefix: str) -> None:
-    torch.manual_seed(0)
-    saved = wrapped(network().state_dict(), prefix)
-    torch.save({key: saved, "epoch": 3} if key else saved, tmp_path / "final.pt")
-    model = network()
-    notes = load_weights(model, tmp_path / "final.pt")
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, saved[f"{prefix}{name}"])
-    assert len(notes) == prefix.count(".")
-    assert all(re.search(r"removed '(module|_orig_mod)\.'", note) for note in notes)
-
-
-def test_a_module_compiled_inside_another_is_found(tmp_path: Path) -> None:
-    saved = {name.replace("0.", "0._orig_mod."): tensor for name, tensor in network().state_dict().items()}
-    torch.save(saved, tmp_path / "final.pt")
-    assert len(load_weights(network(), tmp_path / "final.pt")) == 1
-
-
-def test_a_network_with_a_part_called_module_keeps_it(tmp_path: Path) -> None:
-    """Fails if prefixes are removed from names that fit as they are."""
-    model = nn.ModuleDict({"module": nn.Linear(2, 2)})
-    torch.save(model.state_dict(), tmp_path / "final.pt")
-    assert load_weights(model, tmp_path / "final.pt") == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda w: w.pop("2.bias"),
-            r"final\.pt: does not fit the model: it lacks 1 name, first '2\.bias'; let --model",
-        ),
-        (lambda w: w.update(head=torch.ones(1)), r"it has beside it 1 name, first 'head'"),
-        (lambda w: w.update({"2.weight": torch.ones(3, 4)}), r"has '2\.weight' of shape \(3, 4\), not \(2, 4\)"),
-        (
-            lambda w: w.update(epoch=3),
-            r"must be a state_dict or hold one under model, state_dict, .*it holds 0\.weight",
-        ),
-    ],
-)
-def test_a_checkpoint_of_another_network(tmp_path: Path, change: object, message: str) -> None:
-    weights = network().state_dict()
-    change(weights)  # type: ignore[operator]
-    torch.save(dict(weights), tmp_path / "final.pt")
-    with pytest.raises(ValueError, match=message):
-        load_weights(network(), tmp_path / "final.pt")
-
-
-class Anything:
-    """Not a tensor."""
-
-
-def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "final.pt"
-    with pytest.raises(FileNotFoundError, match=r"final\.pt: no such file; give the one that torch\.save wrote"):
-        load_weights(network(), path)
-    for content in (b"", b"hello world", b"\x80\x02garbage"):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"final\.pt: is no file that torch\.save wrote"):
-            load_weights(network(), path)
-    torch.save({"model": Anything()}, path)
-    with pytest.raises(ValueError, match=r"holds Python objects beside tensors, which could run code"):
-        load_weights(network(), path)
-    torch.save(3.0, path)
-    with pytest.raises(ValueError, match=r"it holds float"):
-        load_weights(network(), path)

@@ -140,7 +140,10 @@ def test_other_ends_are_not_taken_for_finished(cli: Callable[..., Done], own: Pa
     [
         ("surface RUN --points 1", "--points must be a whole number >= 2"),
         ("surface RUN --extent 0", "--extent must be a number > 0"),
-        ("surface RUN --toward nowhere.pt --dimensions 1", "nowhere.pt: no such checkpoint, nor a folder that"),
+        (
+            "surface RUN --toward nowhere.pt --dimensions 1",
+            "nowhere.pt: no such file; give the one that torch.save wrote, a .safetensors file, or a",
+        ),
         ("surface RUN --split train", "--split must be validation or test, got 'train'"),
         ("surface RUN --metric f1", "--metric must be accuracy or package.module:function, got 'f1'"),
         ("surface RUN --test-data nets:data", "--test-data nets:data: for runs give --split test"),
