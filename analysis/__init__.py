@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from analysis.curvature.trace import TraceEstimate, hessian_trace
     from analysis.evidence import Result, Status
     from analysis.files import load
+    from analysis.flatness.curve import SharpnessCurve, sharpness_curve
+    from analysis.flatness.difference import SharpnessDifference, sharpness_difference
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
@@ -80,6 +82,8 @@ __all__ = [
     "Schedule",
     "SelfCheck",
     "Sharpness",
+    "SharpnessCurve",
+    "SharpnessDifference",
     "SpectralDensity",
     "Status",
     "Surface",
@@ -116,6 +120,8 @@ __all__ = [
     "noise_covariance",
     "per_sample_norms",
     "sharpness",
+    "sharpness_curve",
+    "sharpness_difference",
     "spectral_density",
     "tail_index",
     "trajectory",
@@ -131,6 +137,8 @@ _HOMES = {
     "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),
+    "analysis.flatness.curve": ("SharpnessCurve", "sharpness_curve"),
+    "analysis.flatness.difference": ("SharpnessDifference", "sharpness_difference"),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),

@@ -17,15 +17,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
-from analysis.flatness.average import average_rises
-from analysis.flatness.subsets import num_samples, subsets
+from analysis.flatness.average import average_rises, standard_error
+from analysis.flatness.settings import check_settings
+from analysis.flatness.subsets import num_samples, parts_of
 from analysis.flatness.worst import Search, worst_rise
 from analysis.objective import Objective
-from analysis.surface.evaluate import held
 
-KINDS = ("worst", "average")
 MODERN = "Andriushchenko et al. (2023), arXiv 2302.07011"
 Progress = Callable[[int, int], None]
 
@@ -122,17 +120,7 @@ def sharpness(
     """
     if not (math.isfinite(rho) and rho > 0):
         raise ValueError(f"rho must be a finite number > 0, got {rho!r}; 0.05 is the usual start")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == "average":
-        if m is not None:
-            raise ValueError(f"m is for kind='worst', got m={m!r}: a mean over perturbations does not depend on it")
-        check_whole("samples", samples, 2, "one pair has no standard error")
-    else:
-        check_whole("steps", steps, 1, "each is one gradient")
-        check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
-        if not (math.isfinite(tol) and tol > 0):
-            raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
+    check_settings(kind, m, samples, steps, restarts, tol)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
             return _average(objective, float(rho), adaptive, samples, seed, progress)
@@ -147,7 +135,7 @@ def _average(
     rises = average_rises(objective, scale, samples, seed, base_loss, progress)
     return Sharpness(
         value=float(rises.mean()),
-        standard_error=_standard_error(rises),
+        standard_error=standard_error(rises),
         rho=rho,
         kind="average",
         adaptive=adaptive,
@@ -163,11 +151,7 @@ def _average(
 
 
 def _worst(objective: Objective, search: Search, m: int | None, progress: Progress | None) -> Sharpness:
-    if m is None:
-        whole = held(objective)
-        parts = [(whole, num_samples(whole))]
-    else:
-        parts = subsets(objective, m, search.seed)
+    parts = parts_of(objective, m, search.seed)
     total = len(parts) * (1 + search.restarts)
     ended = itertools.count(1)
 
@@ -187,7 +171,7 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
     ended_well = Status.CONVERGED if residual <= search.tol else Status.MAX_STEPS
     return Sharpness(
         value=float(rises @ shares),
-        standard_error=_standard_error(rises),
+        standard_error=standard_error(rises),
         rho=search.rho,
         kind="worst",
         adaptive=search.adaptive,
@@ -200,7 +184,3 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
         m=parts[0][1] if m is None else m,
         status=ended_well if is_finite else Status.NOT_FINITE,
     )
-
-
-def _standard_error(samples: Tensor) -> float:
-    return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
