@@ -44,6 +44,7 @@ class SharpnessCurve(Result):
     seed: int = measured(units="1", description="Of perturbations, random starts and subsets")
     m: int = measured(units="1", description="Samples over which a worst case is taken, all where none was asked for")
     status: Status = measured(description="The least good of the statuses")
+    norm: str = measured(description="Of the ball of a worst case: l2 or linf", default="l2")
 
 
 def sharpness_curve(
@@ -52,6 +53,7 @@ def sharpness_curve(
     kind: str = "worst",
     adaptive: bool = False,
     *,
+    norm: str = "l2",
     steps: int = 20,
     restarts: int = 1,
     tol: float = 1e-2,
@@ -74,7 +76,8 @@ def sharpness_curve(
         rhos: One or more, > 0, rising.
         kind: "worst" or "average".
         adaptive: Whether perturbations are relative to |w|.
-        steps: As for `sharpness`, like all that follow.
+        norm: As for `sharpness`, like all that follow.
+        steps: Worst: gradients in one ascent.
         restarts: Worst: ascents from random points beside the first.
         tol: Worst: residual at which an ascent ends.
         samples: Average: pairs of perturbations.
@@ -111,11 +114,11 @@ def sharpness_curve(
         or any(b <= a for a, b in itertools.pairwise([0.0, *found]))
     ):
         raise ValueError(f"rhos must be one or more finite numbers > 0 in rising order, got {found}")
-    check_settings(kind, m, samples, steps, restarts, tol)
+    check_settings(kind, m, samples, steps, restarts, tol, norm)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
             return _average(objective, found, adaptive, samples, seed, progress)
-        searches = [Search(rho, adaptive, steps, restarts, tol, seed) for rho in found]
+        searches = [Search(rho, adaptive, steps, restarts, tol, seed, norm) for rho in found]
         return _worst(objective, searches, m, progress)
 
 
@@ -183,6 +186,7 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
         num_gradients=sum(worst.num_gradients for worst in every),
         num_losses=sum(worst.num_losses for worst in every),
         seed=first.seed,
+        norm=first.norm,
         m=parts[0][1] if m is None else m,
         status=_least_good(statuses),
     )

@@ -18,7 +18,7 @@ from analysis.flatness.average import standard_error
 from analysis.flatness.curve import SharpnessCurve
 from analysis.flatness.sharpness import Sharpness
 
-SHARED = ("kind", "adaptive", "seed", "m")
+SHARED = ("kind", "norm", "adaptive", "seed", "m")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class SharpnessDifference(Result):
     )
     kind: str = measured(description="worst or average")
     adaptive: bool = measured(description="Whether the perturbation is |w| * u instead of u")
+    norm: str = measured(description="Of the ball of a worst case: l2 or linf")
     num_samples: int = measured(units="1", description="Pairs of samples")
     seed: int = measured(units="1", description="Of perturbations or subsets, common to both")
 
@@ -95,6 +96,7 @@ def sharpness_difference(first: Sharpness | SharpnessCurve, second: Sharpness | 
         standard_error=torch.tensor([standard_error(row) for row in rows[0] - rows[1]], dtype=torch.float64),
         independent_standard_error=torch.hypot(*errors),
         kind=first.kind,
+        norm=first.norm,
         adaptive=first.adaptive,
         num_samples=rows[0].shape[1],
         seed=first.seed,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 
 from analysis.checks import check_whole
+from analysis.flatness.balls import NORMS
 
 KINDS = ("worst", "average")
 
 
-def check_settings(kind: str, m: int | None, samples: int, steps: int, restarts: int, tol: float) -> None:
+def check_settings(kind: str, m: int | None, samples: int, steps: int, restarts: int, tol: float, norm: str) -> None:
     """Refuse settings out of range, those of the other kind left aside.
 
     Args:
@@ -22,13 +23,18 @@ def check_settings(kind: str, m: int | None, samples: int, steps: int, restarts:
         steps: Of an ascent.
         restarts: Ascents from random points.
         tol: Residual at which an ascent ends.
+        norm: Of the ball.
 
     Raises:
         ValueError: In one line, what was given, what is allowed.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     if kind == "average":
+        if norm != "l2":
+            raise ValueError(f"norm={norm!r} is for kind='worst': Gaussian perturbations have no ball")
         if m is not None:
             raise ValueError(f"m is for kind='worst', got m={m!r}: a mean over perturbations does not depend on it")
         check_whole("samples", samples, 2, "one pair has no standard error")
