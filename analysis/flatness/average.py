@@ -63,18 +63,18 @@ def average_rises_along(
     """
     generator = torch.Generator().manual_seed(seed)
     weights = objective.weights()
-    rises = torch.empty(len(rhos), samples, dtype=torch.float64)
+    rises: list[list[float]] = [[] for _ in rhos]
     with repeated_loss(objective) as loss:
-        for sample in range(samples):
+        for done in range(1, samples + 1):
             # drawn in float32 whatever the dtype, so that a float64 objective sees the same perturbations
             z = torch.randn(objective.num_parameters, generator=generator).to(weights)
-            for i, rho in enumerate(rhos):
+            for rho, row in zip(rhos, rises, strict=True):
                 perturbation = z * (rho * scale)
                 pair = loss(weights + perturbation) + loss(weights - perturbation)
-                rises[i, sample] = pair / 2 - base_loss
+                row.append(pair / 2 - base_loss)
             if progress is not None:
-                progress(sample + 1, samples)
-    return rises
+                progress(done, samples)
+    return torch.tensor(rises, dtype=torch.float64)
 
 
 def standard_error(samples: Tensor) -> float:

@@ -36,6 +36,23 @@ def test_a_linear_loss_rises_by_rho_times_the_one_norm(adaptive: bool, dtype: to
     assert (found.norm, found.residual, found.status.name) == ("linf", 0.0, "CONVERGED")
 
 
+def test_the_first_start_is_the_corner_of_a_linear_loss() -> None:
+    """Fails if the ascent starts on the sphere, from where it has a way to go: one gradient for SAM's, one there."""
+    x = torch.tensor([[1.0, -3.0, 0.5, 2.0]])
+    objective = Objective(nn.Linear(4, 1, bias=False), lambda output, _: output.mean(), (x, x))
+    assert sharpness(objective, 0.3, norm="linf", restarts=0).num_gradients == 2
+
+
+def test_a_first_step_reaches_a_corner_in_many_dimensions() -> None:
+    """Fails if steps are measured by the radius: a corner of 10^4 dimensions is 100 of them away."""
+    slope = torch.ones(10_000, dtype=torch.float64)
+    found = ascend(
+        lambda u: float(u.sum()), lambda u: slope, torch.zeros_like(slope), 0.5, steps=9, tol=1e-9, norm="linf"
+    )
+    assert found.value == pytest.approx(5000.0, rel=1e-12)
+    assert found.num_gradients == 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("radius", [0.1, 1.0, 5.0])
 def test_a_separable_quadratic_is_maximized_coordinate_by_coordinate(seed: int, radius: float) -> None:
