@@ -1,6 +1,6 @@
 """The Fisher-Rao norm: w.F.w, a size of the weights that does not change when a ReLU network is rescaled.
 
-Proved right by: explicit per-sample gradients, and the Gauss-Newton matrix of softmax regression in closed form
+Proved right by: explicit per-sample gradients, and the quadratic form of `EmpiricalFisher`
 (`tests/analysis/flatness/test_fisher_rao.py`). Cost: stated at `fisher_rao_norm`.
 """
 

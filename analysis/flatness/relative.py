@@ -1,7 +1,7 @@
 """Relative flatness: the trace of a layer's Hessian with every pair of rows weighted by their scalar product.
 
 Proved right by: the dense Hessian of the layer in float64; no change when a ReLU network is rescaled
-(`tests/analysis/flatness/test_relative.py`). Cost: stated at `relative_flatness`.
+(`tests/analysis/flatness/test_relative.py`, `test_invariance.py`). Cost: stated at `relative_flatness`.
 """
 
 from __future__ import annotations
