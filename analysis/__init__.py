@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from analysis.curvature.trace import TraceEstimate, hessian_trace
     from analysis.evidence import Result, Status
     from analysis.files import load
+    from analysis.flatness.critical import CriticalSharpness, critical_sharpness
+    from analysis.flatness.curve import SharpnessCurve, sharpness_curve
+    from analysis.flatness.difference import SharpnessDifference, sharpness_difference
+    from analysis.flatness.fisher_rao import FisherRaoNorm, fisher_rao_norm
+    from analysis.flatness.pac_bayes import PACBayesSigma, pac_bayes_sigma
+    from analysis.flatness.relative import RelativeFlatness, relative_flatness
     from analysis.flatness.sharpness import Sharpness, sharpness
     from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
@@ -48,9 +54,11 @@ __all__ = [
     "BezierPath",
     "Block",
     "Centralized",
+    "CriticalSharpness",
     "CurvatureMap",
     "Eigenpairs",
     "EmpiricalFisher",
+    "FisherRaoNorm",
     "GaussNewton",
     "GradientCovariance",
     "GradientField",
@@ -69,6 +77,7 @@ __all__ = [
     "NoiseSpectrum",
     "NotRepeatable",
     "Objective",
+    "PACBayesSigma",
     "PerSampleNorms",
     "Plan",
     "Preconditioned",
@@ -76,10 +85,13 @@ __all__ = [
     "ProbeNoise",
     "ProbeRecord",
     "RandomlyProjected",
+    "RelativeFlatness",
     "Result",
     "Schedule",
     "SelfCheck",
     "Sharpness",
+    "SharpnessCurve",
+    "SharpnessDifference",
     "SpectralDensity",
     "Status",
     "Surface",
@@ -96,9 +108,11 @@ __all__ = [
     "Verdicts",
     "at_steps",
     "bezier_path",
+    "critical_sharpness",
     "curvature_map",
     "every",
     "every_epoch",
+    "fisher_rao_norm",
     "gradient_field",
     "gradient_noise",
     "gradient_snr",
@@ -114,8 +128,12 @@ __all__ = [
     "loss_surface",
     "minibatch_noise",
     "noise_covariance",
+    "pac_bayes_sigma",
     "per_sample_norms",
+    "relative_flatness",
     "sharpness",
+    "sharpness_curve",
+    "sharpness_difference",
     "spectral_density",
     "tail_index",
     "trajectory",
@@ -131,6 +149,12 @@ _HOMES = {
     "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
     "analysis.evidence": ("Result", "Status"),
     "analysis.files": ("load",),
+    "analysis.flatness.critical": ("CriticalSharpness", "critical_sharpness"),
+    "analysis.flatness.curve": ("SharpnessCurve", "sharpness_curve"),
+    "analysis.flatness.difference": ("SharpnessDifference", "sharpness_difference"),
+    "analysis.flatness.fisher_rao": ("FisherRaoNorm", "fisher_rao_norm"),
+    "analysis.flatness.pac_bayes": ("PACBayesSigma", "pac_bayes_sigma"),
+    "analysis.flatness.relative": ("RelativeFlatness", "relative_flatness"),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
     "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),

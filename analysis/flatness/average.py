@@ -1,12 +1,13 @@
 """Average-case sharpness: the mean rise of the loss under Gaussian perturbations of the weights.
 
 Right when a quadratic gives rho^2 tr(H) / 2 within its standard error, and that standard error is right over many
-seeds (`tests/analysis/flatness/test_average.py`). Cost: two losses for each sample.
+seeds (`tests/analysis/flatness/test_average.py`). Cost: two losses for each sample and rho.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,10 +26,6 @@ def average_rises(
 ) -> Tensor:
     """Return independent samples whose mean is E L(w + scale z) - L(w), z standard normal, [samples], float64.
 
-    A sample is the mean over the pair z, -z: what is odd in z, the gradient above all, cancels in each pair. Pairs are
-    independent of each other, so the standard error over pairs is honest. They are drawn one after the other on the
-    CPU: two checkpoints of one architecture see the same z, and more samples begin with the same ones.
-
     Args:
         objective: Whose loss.
         scale: Of each weight's perturbation: a number or [D], on the objective's device.
@@ -37,15 +34,53 @@ def average_rises(
         base_loss: L(w).
         progress: Called as progress(done, total).
     """
+    return average_rises_along(objective, scale, [1.0], samples, seed, base_loss, progress)[0]
+
+
+def average_rises_along(
+    objective: Objective,
+    scale: Tensor | float,
+    rhos: Sequence[float],
+    samples: int,
+    seed: int,
+    base_loss: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return the same for the scales rho * scale, with the same z at every rho, [rho, samples], float64.
+
+    A sample is the mean over the pair z, -z: what is odd in z, the gradient above all, cancels in each pair. Pairs are
+    independent of each other, so the standard error over pairs is honest. They are drawn one after the other on the
+    CPU: two checkpoints of one architecture see the same z, and more samples begin with the same ones.
+
+    Args:
+        objective: Whose loss.
+        scale: Of each weight's perturbation at rho = 1: a number or [D], on the objective's device.
+        rhos: What the scale is multiplied by.
+        samples: Number of pairs.
+        seed: Of the perturbations.
+        base_loss: L(w).
+        progress: Called as progress(done, total).
+    """
     generator = torch.Generator().manual_seed(seed)
     weights = objective.weights()
-    rises = []
+    rises: list[list[float]] = [[] for _ in rhos]
     with repeated_loss(objective) as loss:
         for done in range(1, samples + 1):
             # drawn in float32 whatever the dtype, so that a float64 objective sees the same perturbations
-            perturbation = torch.randn(objective.num_parameters, generator=generator).to(weights) * scale
-            pair = loss(weights + perturbation) + loss(weights - perturbation)
-            rises.append(pair / 2 - base_loss)
+            z = torch.randn(objective.num_parameters, generator=generator).to(weights)
+            for rho, row in zip(rhos, rises, strict=True):
+                perturbation = z * (rho * scale)
+                pair = loss(weights + perturbation) + loss(weights - perturbation)
+                row.append(pair / 2 - base_loss)
             if progress is not None:
                 progress(done, samples)
     return torch.tensor(rises, dtype=torch.float64)
+
+
+def standard_error(samples: Tensor) -> float:
+    """Return the standard error of the mean of independent samples [n]; NaN for a single one.
+
+    Args:
+        samples: [n].
+    """
+    return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan

@@ -17,22 +17,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
-from analysis.flatness.average import average_rises
-from analysis.flatness.subsets import num_samples, subsets
+from analysis.flatness.average import average_rises, standard_error
+from analysis.flatness.settings import check_settings
+from analysis.flatness.subsets import num_samples, parts_of
 from analysis.flatness.worst import Search, worst_rise
 from analysis.objective import Objective
-from analysis.surface.evaluate import held
 
-KINDS = ("worst", "average")
 MODERN = "Andriushchenko et al. (2023), arXiv 2302.07011"
 Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sharpness(Result):
-    """How much the loss rises around the weights."""
+    """How much the loss rises around the weights. Files of earlier versions have no `norm`: theirs is l2."""
 
     group: ClassVar[str] = "sharpness"
     value: float = measured(units="loss", description="Rise of the loss, at worst or on average", source=MODERN)
@@ -48,6 +46,7 @@ class Sharpness(Result):
     seed: int = measured(units="1", description="Of perturbations, random starts and subsets")
     m: int = measured(units="1", description="Samples over which a worst case is taken, all where none was asked for")
     status: Status = measured(description="How the measurement ended")
+    norm: str = measured(description="Of the ball of a worst case: l2 or linf", default="l2")
 
 
 def sharpness(
@@ -56,6 +55,7 @@ def sharpness(
     kind: str = "worst",
     adaptive: bool = False,
     *,
+    norm: str = "l2",
     steps: int = 20,
     restarts: int = 1,
     tol: float = 1e-2,
@@ -66,10 +66,10 @@ def sharpness(
 ) -> Sharpness:
     """Measure how much the mean loss rises when the weights w are perturbed by delta = c * u, entry by entry.
 
-    kind "worst": max of L(w + delta) - L(w) over ||u|| <= rho. "average": its mean over u ~ N(0, rho^2 I). The scale c
-    is 1, or |w| if `adaptive`, for all measured weights, biases included. There is no offset such as the 0.01 of ASAM:
-    a weight of 0 stays 0, and the adaptive measures do not change when the weights of a ReLU network are rescaled
-    without changing its function (Kwon et al. 2021). The plain ones do.
+    kind "worst": max of L(w + delta) - L(w) over ||u|| <= rho in the given norm. "average": its mean over u ~ N(0,
+    rho^2 I). The scale c is 1, or |w| if `adaptive`, for all measured weights, biases included. There is no offset such
+    as the 0.01 of ASAM: a weight of 0 stays 0, and the adaptive measures do not change when the weights of a ReLU
+    network are rescaled without changing its function (Kwon et al. 2021). The plain ones do.
 
     The two kinds are not comparable at one rho: Gaussian noise has norm about rho * sqrt(D), far outside the ball.
 
@@ -78,6 +78,8 @@ def sharpness(
         rho: > 0. 0.05, the default of SAM (Foret et al. 2021).
         kind: "worst" or "average".
         adaptive: Whether perturbations are relative to |w|.
+        norm: Worst: of u, "l2", or "linf", max |u_i| <= rho: a box, in which every weight can move by rho whatever the
+            others do, so that its rises are larger by far at one rho (radii compare as rho * sqrt(D)).
         steps: Worst: gradients in one ascent, at most. 20 is our choice: on trained networks the value gains less than
             1 % beyond it.
         restarts: Worst: ascents from random points beside the first, which starts from SAM's one-step perturbation. The
@@ -96,7 +98,8 @@ def sharpness(
         standard_error: over pairs, or over subsets as a sample of all possible ones. NaN for "worst" with one subset: a
         single maximum, nothing is sampled.
         residual: NaN for "average". At the worst point, the largest over subsets; on the sphere the norm of the
-        tangential gradient over that of the gradient (by u), so 0 is stationary.
+        tangential gradient over that of the gradient (by u), so 0 is stationary; in a box the gradient by the
+        coordinates that no face holds takes the place of the tangential one.
         status: CONVERGED (residual <= tol); MAX_STEPS: steps ran out, or none rose any more, and the value is a lower
         bound; COMPLETE for "average"; NOT_FINITE where a loss or gradient was NaN or inf, and the value with it.
 
@@ -122,21 +125,11 @@ def sharpness(
     """
     if not (math.isfinite(rho) and rho > 0):
         raise ValueError(f"rho must be a finite number > 0, got {rho!r}; 0.05 is the usual start")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == "average":
-        if m is not None:
-            raise ValueError(f"m is for kind='worst', got m={m!r}: a mean over perturbations does not depend on it")
-        check_whole("samples", samples, 2, "one pair has no standard error")
-    else:
-        check_whole("steps", steps, 1, "each is one gradient")
-        check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
-        if not (math.isfinite(tol) and tol > 0):
-            raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
+    check_settings(kind, m, samples, steps, restarts, tol, norm)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
             return _average(objective, float(rho), adaptive, samples, seed, progress)
-        return _worst(objective, Search(float(rho), adaptive, steps, restarts, tol, seed), m, progress)
+        return _worst(objective, Search(float(rho), adaptive, steps, restarts, tol, seed, norm), m, progress)
 
 
 def _average(
@@ -147,7 +140,7 @@ def _average(
     rises = average_rises(objective, scale, samples, seed, base_loss, progress)
     return Sharpness(
         value=float(rises.mean()),
-        standard_error=_standard_error(rises),
+        standard_error=standard_error(rises),
         rho=rho,
         kind="average",
         adaptive=adaptive,
@@ -163,11 +156,7 @@ def _average(
 
 
 def _worst(objective: Objective, search: Search, m: int | None, progress: Progress | None) -> Sharpness:
-    if m is None:
-        whole = held(objective)
-        parts = [(whole, num_samples(whole))]
-    else:
-        parts = subsets(objective, m, search.seed)
+    parts = parts_of(objective, m, search.seed)
     total = len(parts) * (1 + search.restarts)
     ended = itertools.count(1)
 
@@ -187,7 +176,7 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
     ended_well = Status.CONVERGED if residual <= search.tol else Status.MAX_STEPS
     return Sharpness(
         value=float(rises @ shares),
-        standard_error=_standard_error(rises),
+        standard_error=standard_error(rises),
         rho=search.rho,
         kind="worst",
         adaptive=search.adaptive,
@@ -197,10 +186,7 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
         num_gradients=sum(worst.num_gradients for worst in found),
         num_losses=sum(worst.num_losses for worst in found),
         seed=search.seed,
+        norm=search.norm,
         m=parts[0][1] if m is None else m,
         status=ended_well if is_finite else Status.NOT_FINITE,
     )
-
-
-def _standard_error(samples: Tensor) -> float:
-    return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan

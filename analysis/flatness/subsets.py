@@ -13,7 +13,7 @@ import torch
 from analysis.batches import tensors_of
 from analysis.objective import Objective
 from analysis.pool import Pool
-from analysis.surface.evaluate import Held
+from analysis.surface.evaluate import Held, held
 
 
 def num_samples(objective: Objective) -> int:
@@ -53,6 +53,23 @@ def subsets(objective: Objective, m: int, seed: int) -> list[tuple[Objective, in
         (objective.on(Held(pool.batches(chosen.sort().values))), len(chosen))
         for chosen in torch.tensor_split(order, -(-total // m))
     ]
+
+
+def parts_of(objective: Objective, m: int | None, seed: int) -> list[tuple[Objective, int]]:
+    """Return the objectives over which worst cases are taken, each with its number of samples, data read once.
+
+    Args:
+        objective: Any where m is None, else as for `subsets`.
+        m: As for `subsets`; None takes all data as one.
+        seed: Of the cut.
+
+    Raises:
+        ValueError: As `subsets`.
+    """
+    if m is not None:
+        return subsets(objective, m, seed)
+    whole = held(objective)
+    return [(whole, num_samples(whole))]
 
 
 def _length(batch: Any) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from analysis.flatness.ascent import ascend
+from analysis.flatness.balls import on_boundary
 from analysis.objective import Objective
 
 
@@ -28,6 +29,7 @@ class Search:
     restarts: int
     tol: float
     seed: int
+    norm: str = "l2"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def worst_rise(objective: Objective, search: Search, on_start: Callable[[], None
             search.rho,
             steps=search.steps,
             tol=search.tol,
+            norm=search.norm,
             slack=4 * torch.finfo(objective.dtype).eps * abs(base),  # a few roundings of the batch sums
         )
         num_gradients, num_losses = num_gradients + found.num_gradients, num_losses + found.num_losses
@@ -93,14 +96,22 @@ def worst_rise(objective: Objective, search: Search, on_start: Callable[[], None
 
 
 def _starts(gradient: Tensor, scale: Tensor, search: Search) -> Iterator[Tensor]:
-    """Yield points on the sphere: SAM's, a random one where the gradient is zero, then the random restarts."""
+    """Yield points of the ball: SAM's, a random one where the gradient is zero, then the random restarts.
+
+    In L2 they lie on the sphere. SAM's in a box is a corner, random ones are uniform in it, as ascents from a corner
+    would often stay there.
+    """
     generator = torch.Generator().manual_seed(search.seed)
     num_random = search.restarts
     if bool(gradient.any()):
-        yield gradient * (search.rho / float(gradient.norm()))
+        yield on_boundary(gradient, search.rho, search.norm)
     else:
         num_random += 1
     for _ in range(num_random):
-        draw = torch.randn(scale.shape, generator=generator).to(scale) * (scale != 0)  # a weight of 0 cannot move
+        if search.norm == "linf":
+            draw = 2 * torch.rand(scale.shape, generator=generator).to(scale) - 1
+        else:
+            draw = torch.randn(scale.shape, generator=generator).to(scale)
+        draw = draw * (scale != 0)  # a weight of 0 cannot move
         if bool(draw.any()):
-            yield draw * (search.rho / float(draw.norm()))
+            yield search.rho * draw if search.norm == "linf" else on_boundary(draw, search.rho, search.norm)
