@@ -92,13 +92,15 @@ def verdict_table(found: Measurement) -> Table:
         found: `/claims/verdicts` of a study file.
 
     Returns:
-        The table; the letters in its last column are those of `note_lines`.
+        The table; the letters in its last column are those of `note_lines`. Beside a verdict stand its p value
+        corrected for the number of comparisons, and the smallest effect that these seeds would find in 80 % of studies.
     """
     columns = {name: variable.data.tolist() for name, variable in found.variables.items()}
+    unknown = [math.nan] * len(columns["number"])  # in files of earlier versions
     overall = dict(zip(columns["claim_number"], columns["overall"], strict=True))
     letters, _ = _notes(columns)
     table = Table(title="Claims about GCSAM, from these runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("claim, and what is compared", "effect [95 % interval]", "verdict", "note"):
+    for title in ("claim, and what is compared", "effect [95 % interval]", "p (Holm)", "seen from", "verdict", "note"):
         table.add_column(title, overflow="fold")
     heading = ""
     for i in _tested(columns):
@@ -108,12 +110,17 @@ def verdict_table(found: Measurement) -> Table:
             has_verdict = any(columns["role"][k] == "decides" for k in same)
             table.add_section()
             table.add_row(
-                *(Text(text, style="bold") for text in (f"{number} {heading}", "", overall[number] * has_verdict))
+                *(
+                    Text(text, style="bold")
+                    for text in (f"{number} {heading}", "", "", "", overall[number] * has_verdict)
+                )
             )
         verdict = columns["verdict"][i] if columns["role"][i] == "decides" else "reported"
         table.add_row(
             Text(f"  {columns['quantity'][i]}: {columns['comparison'][i]}"),
             Text(_effect(*(columns[name][i] for name in ("effect", "interval_low", "interval_high", "unit")))),
+            Text(_p_value(columns.get("p_corrected", unknown)[i])),
+            Text(_smallest(columns.get("detectable", unknown)[i], columns["unit"][i])),
             Text(verdict, style=STYLES.get(verdict, "")),
             Text(" ".join(letters[text] for text in _texts(columns, i) if text in letters)),
         )
@@ -168,6 +175,16 @@ def _letters() -> Iterator[str]:
     for length in itertools.count(1):
         for letters in itertools.product(string.ascii_lowercase, repeat=length):
             yield "".join(letters)
+
+
+def _p_value(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _smallest(value: float, unit: str) -> str:
+    return f"{value:.2g} {UNITS.get(unit, unit)}" if math.isfinite(value) else ""
 
 
 def _effect(effect: float, low: float, high: float, unit: str) -> str:

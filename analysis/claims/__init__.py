@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.claims.hypotheses import CLAIMS, Claim
-from analysis.claims.statistics import Interval, mean_interval, rank_correlation, spread_ratio
+from analysis.claims.p_values import holm
+from analysis.claims.power import detectable, effect_size, seeds_needed
+from analysis.claims.statistics import Interval, bootstrap_interval, mean_interval, rank_correlation, spread_ratio
 from analysis.claims.table import RunTable, collect
 from analysis.claims.verdict import Verdict, judge, overall
 
@@ -22,11 +24,16 @@ __all__ = [
     "RunTable",
     "Verdict",
     "Verdicts",
+    "bootstrap_interval",
     "collect",
+    "detectable",
+    "effect_size",
+    "holm",
     "judge",
     "mean_interval",
     "overall",
     "rank_correlation",
+    "seeds_needed",
     "spread_ratio",
     "verify",
 ]

@@ -47,6 +47,25 @@ class Verdicts(Result):
     overall: tuple[str, ...] = measured(
         "claim_number", description="verdict of each claim, all its deciding rows together"
     )
+    p_value: Tensor = measured("claim", units="1", description="of no effect: t, Pitman-Morgan or permutation test")
+    p_corrected: Tensor = measured(
+        "claim", units="1", description="the same by Holm's rule over all rows that decide", source="Holm (1979)"
+    )
+    effect_size: Tensor = measured(
+        "claim", units="1", description="mean / standard deviation of the paired differences", source="Hedges (1981)"
+    )
+    effect_size_low: Tensor = measured("claim", units="1", description="lower end of its interval (noncentral t)")
+    effect_size_high: Tensor = measured("claim", units="1", description="upper end of its interval (noncentral t)")
+    bootstrap_low: Tensor = measured("claim", description="lower end of the BCa interval, in `unit`; decides nothing")
+    bootstrap_high: Tensor = measured("claim", description="upper end of the BCa interval, in `unit`")
+    detectable: Tensor = measured(
+        "claim",
+        description="smallest effect that these seeds find in 80 % of studies, in `unit`",
+        source="Cohen (1988)",
+    )
+    seeds_needed: Tensor = measured(
+        "claim", units="1", description="seeds that find an effect of this size in 80 % of studies; inf: over 10,000"
+    )
     confidence: float = measured(units="1", description="share of intervals that cover the truth")
     min_seeds: int = measured(units="1", description="seeds below which every verdict is inconclusive")
 
@@ -55,7 +74,7 @@ def verify(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float 
     """Judge the claims by the runs of a study.
 
     See `analysis.claims.judge` for the rules. Intervals are one per comparison; with 40 of them, one or two miss the
-    truth by chance.
+    truth by chance, and the corrected p values say which verdicts may be such a one.
 
     Args:
         table: Runs, as `collect` reads them.
@@ -98,6 +117,15 @@ def verify(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float 
         baseline_mean=column([row.control_mean for row in rows]),
         claim_number=torch.tensor(list(combined), dtype=torch.int64),
         overall=tuple(combined.values()),
+        p_value=column([row.evidence.p_value for row in rows]),
+        p_corrected=column([row.p_corrected for row in rows]),
+        effect_size=column([row.evidence.size.estimate for row in rows]),
+        effect_size_low=column([row.evidence.size.low for row in rows]),
+        effect_size_high=column([row.evidence.size.high for row in rows]),
+        bootstrap_low=column([row.evidence.bootstrap.low for row in rows]),
+        bootstrap_high=column([row.evidence.bootstrap.high for row in rows]),
+        detectable=column([row.evidence.detectable for row in rows]),
+        seeds_needed=column([row.evidence.seeds_needed for row in rows]),
         confidence=float(confidence),
         min_seeds=MIN_SEEDS,
     )

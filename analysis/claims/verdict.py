@@ -1,8 +1,9 @@
 """From a table of runs to verdicts: each comparison with its effect, its interval and the reason for the verdict.
 
-Protocol: paired seeds, at least five for a verdict, 95 % intervals, one per comparison and not corrected for their
-number. Right when planted effects are found, absent ones are not, and what proves nothing is never "supported"
-(`tests/analysis/claims/test_verdict.py`). Costs well under a second, most of it the bootstrap; needs no torch.
+Protocol: paired seeds, at least five for a verdict, 95 % intervals, one per comparison; p values beside them are
+corrected for their number, and a verdict that does not survive this says so. Right when planted effects are found,
+absent ones are not, and what proves nothing is never "supported" (`tests/analysis/claims/test_verdict.py`). Costs a
+second, most of it the bootstrap and the permutations; needs no torch.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.claims.effects import Effect, paired_effect, rank_effect
 from analysis.claims.hypotheses import CLAIMS, SAME_AS_SAM, Claim
-from analysis.claims.statistics import CONFIDENCE, Array, Interval, mean_interval, rank_correlation, spread_ratio
+from analysis.claims.p_values import holm
+from analysis.claims.statistics import CONFIDENCE, Array, Interval
 from analysis.claims.table import RunTable
 
 # The protocol of the SAM papers; below it the t interval is too wide to tell anything but a huge effect.
@@ -24,24 +27,43 @@ MIN_SEEDS = 5
 # minimum the Hessian of the cross-entropy shrinks in proportion to the loss: 10 % of loss explains about 10 % of
 # curvature, so it cannot pass for an effect worth claiming.
 MATCHED = 0.10
+NOT_CORRECTED = "its interval stands alone: the p value corrected for the number of comparisons is not significant"
 # Layers named in a caveat, which is read in one line.
 MAX_NAMES = 8
 
-_NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
+_NOTHING = Effect()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say about one claim: effect and interval in the claim's unit, NaN where there is none."""
+    """What the runs say about one claim: effect and interval in the claim's unit, NaN where there is none.
+
+    Args:
+        claim: The comparison.
+        verdict: "supported", "contradicted" or "inconclusive".
+        reason: For it.
+        evidence: The effect with all that is known about it.
+        num_seeds: That count.
+        treatment_mean: Of the treatment's runs.
+        control_mean: Of the control's.
+        caveat: What the reader must know beside the verdict; or empty.
+        p_corrected: p value after Holm's rule over all comparisons that decide; NaN for one that does not.
+    """
 
     claim: Claim
     verdict: str
     reason: str
-    effect: Interval = _NO_INTERVAL
+    evidence: Effect = _NOTHING
     num_seeds: int = 0
     treatment_mean: float = math.nan
     control_mean: float = math.nan
     caveat: str = ""
+    p_corrected: float = math.nan
+
+    @property
+    def effect(self) -> Interval:
+        """The estimate with the interval that decides."""
+        return self.evidence.interval
 
 
 def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float = CONFIDENCE) -> list[Verdict]:
@@ -58,8 +80,14 @@ def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float =
     Returns:
         A verdict per claim, "supported", "contradicted" or "inconclusive", in the order of `claims`. Effects are
         percent (of the control, for a level of 1), percentage points or rank correlations.
+
+    References:
+        Holm, Scand. J. Statist. 6 (1979), for the corrected p values.
     """
-    return [_judge(claim, table, confidence) for claim in claims]
+    found = [_judge(claim, table, confidence) for claim in claims]
+    decides = [verdict.claim.role == "decides" for verdict in found]
+    p_values = [v.evidence.p_value if is_counted else math.nan for v, is_counted in zip(found, decides, strict=True)]
+    return [_corrected(*pair, confidence) for pair in zip(found, holm(p_values), strict=True)]
 
 
 def overall(verdicts: Iterable[Verdict]) -> dict[int, str]:
@@ -95,8 +123,8 @@ def _judge(claim: Claim, table: RunTable, confidence: float) -> Verdict:
         if method and method not in table.method:
             return Verdict(claim, "inconclusive", f"no runs of method {method!r}")
     pairs, problems = _pairs(claim, table)
-    effect = _effect(claim, pairs, confidence)
-    verdict, reason = _decide(claim, effect, len(pairs), problems)
+    effect = paired_effect(claim.scale, pairs[:, 0], pairs[:, 1], _no_effect(claim), confidence)
+    verdict, reason = _decide(claim, effect.interval, len(pairs), problems)
     means = (_mean(pairs[:, 0]), _mean(pairs[:, 1]))
     caveat = _equal_layers(claim, table) if claim.scale == "level" else _unmatched(claim, table)
     return Verdict(claim, verdict, reason, effect, len(pairs), *means, caveat)
@@ -106,10 +134,10 @@ def _judge_rank(claim: Claim, table: RunTable, confidence: float) -> Verdict:
     x, y = table.values(claim.quantity), table.values(claim.control_quantity)
     usable = np.isfinite(x) & np.isfinite(y)
     groups = np.array(table.method) if claim.scale == "rank within methods" else np.zeros(len(x))
-    effect = rank_correlation(x[usable], y[usable], groups[usable], confidence=confidence)
+    effect = rank_effect(x[usable], y[usable], groups[usable], confidence)
     num_seeds = len({seed for seed, is_usable in zip(table.seed, usable, strict=True) if is_usable})
     problems = _problems(claim, num_missing=int((~usable).sum()), num_not_positive=0)
-    verdict, reason = _decide(claim, effect, num_seeds, problems)
+    verdict, reason = _decide(claim, effect.interval, num_seeds, problems)
     return Verdict(claim, verdict, reason, effect, num_seeds, _mean(x[usable]), _mean(y[usable]))
 
 
@@ -138,22 +166,6 @@ def _problems(claim: Claim, num_missing: int, num_not_positive: int) -> list[str
     return [f"{what} in {count} run{'s' if count > 1 else ''}" for what, count in found if count]
 
 
-def _effect(claim: Claim, pairs: Array, confidence: float) -> Interval:
-    """Return the effect in the claim's unit: percent or percentage points."""
-    treatment, control = pairs.T
-    if claim.scale == "log-ratio":
-        found = mean_interval(np.log(treatment) - np.log(control), confidence)  # the ratio itself may overflow
-        with np.errstate(over="ignore"):  # the interval of two wild seeds may end at infinity
-            low, middle, high = np.expm1([found.low, found.estimate, found.high])
-    elif claim.scale == "spread":
-        found = spread_ratio(treatment, control, confidence)
-        low, middle, high = found.low - 1, found.estimate - 1, found.high - 1
-    else:
-        found = mean_interval(treatment - control, confidence)
-        low, middle, high = found.low, found.estimate, found.high
-    return Interval(100 * float(middle), 100 * float(low), 100 * float(high))
-
-
 def _decide(claim: Claim, effect: Interval, num_seeds: int, problems: list[str]) -> tuple[str, str]:
     reasons = list(problems)
     if claim.role == "reported":
@@ -164,8 +176,7 @@ def _decide(claim: Claim, effect: Interval, num_seeds: int, problems: list[str])
         reasons.append("the numbers do not vary, so there is no interval")
     if reasons:
         return "inconclusive", "; ".join(reasons)
-    is_level = claim.scale == "level"
-    no_effect = 100 * (SAME_AS_SAM - 1) if is_level else 0.0
+    is_level, no_effect = claim.scale == "level", _no_effect(claim)
     if not effect.excludes(no_effect):
         return "inconclusive", f"the interval includes {f'a ratio of {SAME_AS_SAM}' if is_level else 'no effect'}"
     if (effect.high < no_effect) == (claim.direction == "lower"):
@@ -173,6 +184,18 @@ def _decide(claim: Claim, effect: Interval, num_seeds: int, problems: list[str])
     if is_level:
         return "contradicted", f"the ratio is about 1 (above {SAME_AS_SAM}): GCSAM equals SAM here"
     return "contradicted", f"the whole interval is {'above' if claim.direction == 'lower' else 'below'} no effect"
+
+
+def _no_effect(claim: Claim) -> float:
+    """Return the effect at which there is none, in the claim's unit."""
+    return 100 * (SAME_AS_SAM - 1) if claim.scale == "level" else 0.0
+
+
+def _corrected(verdict: Verdict, p_corrected: float, confidence: float) -> Verdict:
+    """Return the verdict with its corrected p value, and the caveat where a verdict may be luck among so many."""
+    is_luck = verdict.verdict != "inconclusive" and not p_corrected < 1 - confidence
+    caveats = [verdict.caveat, NOT_CORRECTED if is_luck else ""]
+    return replace(verdict, p_corrected=p_corrected, caveat="; ".join(filter(None, caveats)))
 
 
 def _unmatched(claim: Claim, table: RunTable) -> str:

@@ -116,12 +116,26 @@ def test_effect_interval_and_verdict_are_in_their_row() -> None:
     low, high = 100 * (0.01 - half), 100 * (0.01 + half)
     found = rows(verdict_table(verdicts()))
     heading = [row[0] for row in found].index("4 GCSAM has better test accuracy")
-    assert found[heading] == ["4 GCSAM has better test accuracy", "", "inconclusive", ""]  # not known against sgd, gc
+    assert found[heading] == [
+        "4 GCSAM has better test accuracy",
+        "",
+        "",
+        "",
+        "inconclusive",
+        "",
+    ]  # not known against sgd, gc
     row = found[heading + 1]
-    assert row[:3] == ["  test_accuracy: gcsam vs sam", f"+1.0 pp [{low:+.1f}, {high:+.1f}]", "supported"]
+    assert row[:2] == ["  test_accuracy: gcsam vs sam", f"+1.0 pp [{low:+.1f}, {high:+.1f}]"]
+    # the only comparison with a p value among those that decide counts once: Holm's factor is the number of tests
+    p_value = 2 * stats.t.sf(0.01 * math.sqrt(5) / np.std(GAINS, ddof=1), 4)
+    num_tests = sum(bool(row[2]) for row in found)
+    assert row[2] == f"{min(num_tests * p_value, 1):.3f}"
+    # 1.68 standard deviations of the paired differences: the power of 5 pairs, in the tables of analysis.claims.power
+    assert row[3] == f"{168.2 * np.std(GAINS, ddof=1):.2g} pp"
+    assert row[4] == "supported"
     others = [row for row in found if row[0] == "  test_accuracy: gcsam vs sgd"]
     assert others
-    assert all(row[1:3] == ["none", "inconclusive"] for row in others)
+    assert all(row[1:5] == ["none", "", "", "inconclusive"] for row in others)
 
 
 def test_what_is_reported_or_untested_is_not_dressed_up_as_a_verdict() -> None:
@@ -129,7 +143,7 @@ def test_what_is_reported_or_untested_is_not_dressed_up_as_a_verdict() -> None:
     roles = measurement.variables["role"].data.tolist()
     found = rows(verdict_table(measurement))
     assert len([row for row in found if row[0].startswith("  ")]) == len(roles) - roles.count("untested")
-    assert [row[2] for row in found].count("reported") == roles.count("reported") > 0
+    assert [row[4] for row in found].count("reported") == roles.count("reported") > 0
     (absolute,) = [row for row in found if row[0].startswith("2 ") and "absolute" in row[0]]
     assert absolute[2] == ""  # what is only reported has no verdict to head it
     lines = untested_lines(measurement)
@@ -142,8 +156,8 @@ def test_notes_say_what_the_letters_stand_for() -> None:
     letters = dict(line.split(": ", 1) for line in note_lines(few))
     found = rows(verdict_table(few))
     row = found[[row[0] for row in found].index("4 GCSAM has better test accuracy") + 1]
-    assert letters[row[3]] == "3 of the 5 seeds a verdict needs"
-    both = next(row for row in found if row[0] == "  lambda_max: gcsam vs sam")[3].split()
+    assert letters[row[5]] == "3 of the 5 seeds a verdict needs"
+    both = next(row for row in found if row[0] == "  lambda_max: gcsam vs sam")[5].split()
     assert [letters[letter][:12] for letter in both] == ["not measured", "not known to"]  # a reason and a caveat
     assert len(set(letters.values())) == len(letters)
 
@@ -157,8 +171,8 @@ def test_what_all_verdicts_share_is_said_once() -> None:
     columns = {name: Variable(np.array(column, dtype=object), ("claim",)) for name, column in texts.items()}
     made = Measurement(found.type, {**found.variables, **columns})
     assert note_lines(made) == ["every verdict: why", "a: other"]
-    assert {row[3] for row in rows(verdict_table(made)) if row[2] == "inconclusive"} == {""}
-    assert {row[3] for row in rows(verdict_table(made)) if row[2] == "reported"} == {"a"}
+    assert {row[5] for row in rows(verdict_table(made)) if row[4] == "inconclusive"} == {""}
+    assert {row[5] for row in rows(verdict_table(made)) if row[4] == "reported"} == {"a"}
 
 
 def test_a_pipe_gets_a_fixed_width_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:

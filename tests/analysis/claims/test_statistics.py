@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.claims import Interval, mean_interval, rank_correlation, spread_ratio
+from analysis.claims import Interval, bootstrap_interval, mean_interval, rank_correlation, spread_ratio
 
 PAIR = (np.array([0.3, 1.7, -0.4, 2.2, 0.9, -1.1]), np.array([0.1, 0.6, 0.2, 0.9, -0.3, -0.5]))
 
@@ -53,6 +53,43 @@ class TestMean:
         assert math.isnan(found.low)
         assert math.isnan(found.high)
         assert not found.excludes(0.0)
+
+
+class TestBootstrap:
+    def test_is_scipys(self) -> None:
+        values = np.random.default_rng(11).exponential(size=9)
+        rng = np.random.default_rng(3)
+        expected = stats.bootstrap(
+            (values,), np.mean, n_resamples=500, confidence_level=0.9, method="BCa", random_state=rng
+        ).confidence_interval
+        found = bootstrap_interval(values, resamples=500, seed=3, confidence=0.9)
+        assert found.estimate == values.mean()
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+    def test_is_skewed_where_the_numbers_are(self) -> None:
+        found = bootstrap_interval(np.array([0.0, 0.1, 0.2, 0.3, 0.2, 0.1, 5.0, 0.0]))
+        assert found.high - found.estimate > 1.5 * (found.estimate - found.low)
+
+    def test_five_numbers_are_covered_too_seldom(self) -> None:
+        """The share that the docstring gives, within 4 binomial errors of 400 samples."""
+        samples = np.random.default_rng(9).normal(1.0, 2.0, (400, 5))
+        covered = sum(not bootstrap_interval(sample, resamples=500).excludes(1.0) for sample in samples)
+        assert coverage_is_right(covered, 400, 0.85)
+
+    def test_too_few_or_equal_numbers(self) -> None:
+        assert bootstrap_interval(np.full(5, 2.0)) == Interval(2.0, 2.0, 2.0)
+        single = bootstrap_interval(np.array([2.0]))
+        assert single.estimate == 2.0
+        assert math.isnan(single.low)
+        assert math.isnan(bootstrap_interval(np.array([])).estimate)
+
+    def test_numbers_that_differ_by_rounding(self) -> None:
+        found = bootstrap_interval(np.array([0.1, 0.1, 0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 1)]))
+        assert found.low <= found.estimate <= found.high
+
+    def test_no_resamples(self) -> None:
+        with pytest.raises(ValueError, match="resamples must be at least 1, got 0; 2000 is usual"):
+            bootstrap_interval(PAIR[0], resamples=0)
 
 
 class TestSpread:
