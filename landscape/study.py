@@ -35,7 +35,7 @@ class Task:
 
     Args:
         config: Of the study.
-        method: Of training.
+        method: Of training, as the study names it.
         seed: Of initialization and data order.
         folder: Of the run.
         device: "cpu" or "cuda".
@@ -112,8 +112,8 @@ def do_run(task: Task, shown: Display) -> None:
     from landscape.subjects import run_subject
     from landscape.training import train_run
 
-    settings = {**task.config.train, "method": task.method, "seed": task.seed, "device": task.device}
-    run, splits = train_run(TrainConfig(**settings), task.folder, shown)
+    settings = {**task.config.settings(task.method, task.seed), "device": task.device}
+    run, splits = train_run(TrainConfig(**settings), task.folder, shown, name=task.method)
     subject = run_subject(run, task.device, limit=task.config.samples, splits=splits)
     measure(subject, task.config.stages(), shown)
 

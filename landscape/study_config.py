@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ class StudyConfig:
 
     Args:
         train: Settings of `gcsam.training.TrainConfig` that all runs share; what is left out has its default there.
-        methods: Trained with each seed.
+        methods: Trained with each seed: a name, and the settings in which it differs from `train`. Without the setting
+            "method" the name is one of `gcsam.training.METHODS`.
         seeds: 0 to seeds - 1; runs of one seed are paired.
         points: Of the surfaces, along both directions. 25, our choice: a tenth of the time of a study.
         rho: Radius of the sharpness measurements; 0.05, the default of SAM (Foret et al. 2021).
@@ -36,7 +37,9 @@ class StudyConfig:
     """
 
     train: dict[str, Any] = dataclasses.field(default_factory=dict)
-    methods: tuple[str, ...] = ("sgd", "gc", "sam", "gcsam")
+    methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=lambda: {name: {} for name in ("sgd", "gc", "sam", "gcsam")}
+    )
     seeds: int = 3
     points: int = 25
     rho: float = 0.05
@@ -54,6 +57,15 @@ class StudyConfig:
     def runs(self) -> list[tuple[str, int]]:
         """Return method and seed of each run, seed by seed, so that a stopped study holds whole pairs."""
         return [(method, seed) for seed in range(self.seeds) for method in self.methods]
+
+    def settings(self, method: str, seed: int) -> dict[str, Any]:
+        """Return the settings of `gcsam.training.TrainConfig` of one run.
+
+        Args:
+            method: Its name in the study.
+            seed: Of initialization and data order.
+        """
+        return {"method": method, **self.train, **self.methods[method], "seed": seed}
 
     def to_json(self) -> str:
         """Return all settings as JSON."""
@@ -74,8 +86,11 @@ class StudyConfig:
         """
         try:
             values = json.loads(text)
-            return cls(**{**values, "methods": tuple(values["methods"])})
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            methods = values["methods"]
+            if isinstance(methods, list):  # as earlier versions wrote them
+                methods = {name: {} for name in methods}
+            return cls(**{**values, "methods": {name: dict(settings) for name, settings in methods.items()}})
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"it holds no settings of a study ({type(error).__name__}: {error})") from None
 
     def differences(self, stored: StudyConfig) -> list[str]:

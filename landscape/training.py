@@ -52,14 +52,14 @@ SUMMARY: dict[str, Text] = {
     "seconds": ("s", "wall-clock time of all steps"),
     "step_seconds_median": ("s", "wall-clock time of a step"),
     "num_parameters": ("1", "trained numbers"),
-    "method": ("", "sgd, gc, sam, gcsam or random"),
+    "method": ("", "sgd, gc, sam, gcsam, random, or the name a study gives it"),
     "seed": ("1", "of initialization and data order"),
     "rho": ("weight", "radius of the ascent; 0 without one"),
 }
 
 
 def train_run(
-    config: TrainConfig, directory: Path, display: Display, probe: ProbeWish | None = None
+    config: TrainConfig, directory: Path, display: Display, probe: ProbeWish | None = None, *, name: str = ""
 ) -> tuple[TrainRun, Splits]:
     """Train, or go on, or do nothing where the run is finished; write its result file, in the first of all processes.
 
@@ -68,6 +68,7 @@ def train_run(
         directory: Of the run; made where it is not.
         display: Shows the epochs.
         probe: What to measure during the training; None measures nothing.
+        name: Of the method in a study, where it has one of its own.
 
     Returns:
         The finished run and its data, on the CPU.
@@ -100,17 +101,18 @@ def train_run(
             stack.enter_context(display.stage(TRAINING))
             run = train(config, directory, splits=splits, progress=progress, observer=observer)
     if is_first_process():
-        write_training(run, splits, path)
+        write_training(run, splits, path, name)
     return run, splits
 
 
-def write_training(run: TrainRun, splits: Splits, path: Path) -> None:
+def write_training(run: TrainRun, splits: Splits, path: Path, name: str = "") -> None:
     """Write what a run remembers into a result file that does not hold it yet.
 
     Args:
         run: Finished.
         splits: Its data, on the CPU.
         path: The result file; made where it is not.
+        name: Of the method in a study, where it has one of its own.
 
     Raises:
         ValueError: The file belongs to other weights.
@@ -127,9 +129,9 @@ def write_training(run: TrainRun, splits: Splits, path: Path) -> None:
         }
         create(path, provenance(**given))
     there = list_measurements(path)
-    for name, content in (("history", history_of), ("summary", summary_of)):
-        if f"training/{name}" not in there:
-            write(path, "training", name, content(run))
+    for kind, content in (("history", history_of(run)), ("summary", summary_of(run, name))):
+        if f"training/{kind}" not in there:
+            write(path, "training", kind, content)
     seen = run.directory / PROBE_FILE
     if seen.is_file() and PROBE not in there:
         write(path, "training", "probe", read(seen, PROBE))
@@ -149,17 +151,19 @@ def history_of(run: TrainRun) -> Measurement:
     return Measurement("TrainingHistory", variables)
 
 
-def summary_of(run: TrainRun) -> Measurement:
+def summary_of(run: TrainRun, name: str = "") -> Measurement:
     """Return the summary as it is stored.
 
     Args:
         run: A finished run.
+        name: That stands for the method, in a study that has several of one method.
     """
+    summary = {**run.summary, "method": name or run.summary["method"]}
     variables = {}
-    for name, (units, description) in SUMMARY.items():
-        value = run.summary[name]
+    for key, (units, description) in SUMMARY.items():
+        value = summary[key]
         data = _texts(value) if isinstance(value, str) else np.asarray(value)
-        variables[name] = Variable(data, (), units, description)
+        variables[key] = Variable(data, (), units, description)
     return Measurement("TrainingSummary", variables)
 
 

@@ -73,6 +73,16 @@ def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
     assert list((tmp_path / "mynet-figures").glob("*.png"))
 
 
+@pytest.mark.slow
+def test_a_study_of_ones_own(tmp_path: Path) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(toml.replace("seeds = 2", "seeds = 1"), encoding="utf-8")
+    (block,) = [block for block in SHELL if "mine.toml" in block]
+    for command in block.splitlines():
+        run(command, tmp_path)
+    assert (tmp_path / "runs" / "mine" / "study.h5").is_file()
+
+
 def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^make (\w+)", SHELL[0], flags=re.MULTILINE)
     assert targets == ["study", "test"]

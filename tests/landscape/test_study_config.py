@@ -35,7 +35,7 @@ def test_its_measurements_are_all_there_and_the_surface_is_last() -> None:
 @pytest.mark.parametrize("config", [DIGITS, reduced(DIGITS)])
 def test_settings_of_training_are_ones_it_takes(config: StudyConfig) -> None:
     for method, seed in config.runs():
-        TrainConfig(**config.train, method=method, seed=seed)
+        TrainConfig(**config.settings(method, seed))
 
 
 def test_the_quick_study_is_small() -> None:

@@ -37,6 +37,12 @@ def test_history_and_summary_are_those_of_the_run(run: TrainRun) -> None:
     assert {name: variable.data.tolist() for name, variable in summary.items()} == run.summary
 
 
+def test_a_study_has_its_own_name_for_a_method(run: TrainRun) -> None:
+    (run.directory / "run.h5").unlink()
+    train_run(TINY, run.directory, Recorder(), name="gcsam-again")
+    assert read(run.directory / "run.h5", "training/summary").variables["method"].data[()] == "gcsam-again"
+
+
 def test_provenance_names_weights_and_data(run: TrainRun) -> None:
     attributes = read_attributes(run.directory / "run.h5")
     weights = hashlib.sha256((run.directory / "selected.pt").read_bytes()).hexdigest()

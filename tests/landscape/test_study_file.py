@@ -1,0 +1,126 @@
+"""A study in TOML: every setting arrives, and every mistake is one line that names file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gcsam.training import TrainConfig
+from landscape.study_config import StudyConfig
+from landscape.study_file import read_study
+
+WHOLE = """\
+seeds = 5
+points = 11
+rho = 0.1
+samples = 200
+
+[train]
+data = "digits"
+model = "mlp"
+epochs = 4
+
+[methods.sgd]
+
+[methods.sgd-long]
+method = "sgd"
+epochs = 8
+
+[methods.gcsam]
+rho = 0.1
+
+[methods."published 1".nothing]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_setting_arrives(tmp_path: Path) -> None:
+    text = WHOLE.rpartition("[methods")[0]
+    found = read_study(written(tmp_path, text))
+    assert found == StudyConfig(
+        train={"data": "digits", "model": "mlp", "epochs": 4},
+        methods={"sgd": {}, "sgd-long": {"method": "sgd", "epochs": 8}, "gcsam": {"rho": 0.1}},
+        seeds=5,
+        points=11,
+        rho=0.1,
+        samples=200,
+    )
+    assert StudyConfig.from_json(found.to_json()) == found
+    assert found.runs()[:4] == [("sgd", 0), ("sgd-long", 0), ("gcsam", 0), ("sgd", 1)]
+    long = TrainConfig(**found.settings("sgd-long", 3))
+    assert (long.method, long.epochs, long.model, long.seed) == ("sgd", 8, "mlp", 3)
+    assert TrainConfig(**found.settings("gcsam", 0)).rho == 0.1
+
+
+def test_the_defaults_are_those_of_the_main_study(tmp_path: Path) -> None:
+    found = read_study(written(tmp_path, "[methods.sam]\n"))
+    assert found == StudyConfig(methods={"sam": {}})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("seeds = 0\n[methods.sgd]\n", 1, "seeds must be greater than or equal to 1, got 0"),
+        ('[methods.sgd]\n[train]\n\nlr = "fast"\n', 4, "lr must be a valid number, got 'fast'"),
+        ("[methods.sgd]\n[methods.sam]\nrho = -1.0\n", 3, "rho must be greater than or equal to 0, got -1.0"),
+        ("train.epochs = 0\n[methods.sgd]\n", 1, "epochs must be greater than or equal to 1, got 0"),
+        ("train = {epochs = 0}\n[methods.sgd]\n", 1, "epochs must be greater than or equal to 1, got 0"),
+        (
+            "# a comment\nmethods = {sgd = {}, gcsma = {}}\n",
+            2,
+            "did you mean 'gcsam'?; a name of your own needs method",
+        ),
+        ("epochs = 3\n[methods.sgd]\n", 1, "; settings of training stand under [train]"),
+        ("seed = 3\n[methods.sgd]\n", 1, "did you mean 'seeds'?; settings of training stand under [train]"),
+        ("[methods.sgd]\nepoch = 3\n", 2, "did you mean 'epochs'?"),
+        ('[methods.mine]\nmethod = "sma"\n', 1, "did you mean 'sam'?"),
+        ("[methods.sgd]\n[train]\nseed = 3\n", 3, "train.seed is set by the study: give seeds = N at the top"),
+        ('[methods.sgd]\ndevice = "cpu"\n', 2, "methods.sgd.device is given on the command line: --device"),
+        (
+            '[methods."a/b"]\nmethod = "sgd"\n',
+            1,
+            "methods.'a/b' must be letters, digits, and . _ + -: it names a folder",
+        ),
+        ("[methods]\nsgd = 3\n", 2, "methods.sgd must be a valid dictionary, got 3"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=r"study\.toml") as caught:
+        read_study(path)
+    told = str(caught.value)
+    assert told.startswith(f"{path}:{line}: ")
+    assert message in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds = 3\n", "methods is missing; give a table [methods.NAME] for each method, for example [methods.gcsam]"),
+        ("seeds = \n", "is no TOML: Invalid value (at line 1, column 9)"),
+    ],
+)
+def test_a_file_that_is_wrong_as_a_whole(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=r"study\.toml") as caught:
+        read_study(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file; give a study in TOML, or the name of one that is built"):
+        read_study(tmp_path / "none.toml")
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="is no TOML: 'utf-8' codec"):
+        read_study(path)
