@@ -34,11 +34,13 @@ TIMED_STEPS = 6
 USUAL = {
     "curvature/eigenvalues": 2 * 20,
     "curvature/trace": 2 * 60,
+    "curvature/trace_centralized": 2 * 60,
     "sharpness/worst": 41 + 53 / 3,
     "sharpness/worst_adaptive": 41 + 53 / 3,
     "sharpness/average": 201 / 3,
     "sharpness/average_adaptive": 201 / 3,
     "noise/gradient_noise": 3,
+    "noise/minibatch": 8,  # 64 batches of 32, at most three gradients each kind
 }
 
 

@@ -113,6 +113,21 @@ def curvature(*, top: int = TOP, seed: int = 0) -> list[Stage]:
     ]
 
 
+def centralized_trace(*, seed: int = 0) -> Stage:
+    """Return the stage for the trace of P H P: the curvature along centralized directions alone.
+
+    Args:
+        seed: Of the probes.
+    """
+
+    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import Centralized, hessian_trace
+
+        return hessian_trace(Centralized(objective), seed=seed, progress=progress)
+
+    return Stage("curvature", "trace_centralized", "centralized Hessian trace", {"seed": seed}, compute)
+
+
 def sharpness(*, rho: float = 0.05, seed: int = 0) -> list[Stage]:
     """Return the stages for worst-case and average-case sharpness, plain and adaptive.
 

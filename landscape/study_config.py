@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from landscape import stages
+from landscape.noise_stages import minibatch
 from landscape.scans import Scan, scan
 from landscape.stages import Stage
 
 CONFIG_FILE = "study.json"
+BATCH_SIZE = 32  # the default of `landscape train`
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,17 @@ class StudyConfig:
         """Return the measurements made on each run, in order: the surface last, since it can be stopped midway."""
         return [
             *stages.curvature(),
+            stages.centralized_trace(),
             *stages.sharpness(rho=self.rho),
             stages.noise(),
+            minibatch((self._batch_size(),)),
             scan(Scan(points=str(self.points), plan="given")),  # which repeats to the last bit
         ]
+
+    def _batch_size(self) -> int:
+        """Return that of the batches whose ascent directions are compared: of training, or half of few samples."""
+        limits = [limit for limit in (self.samples, self.train.get("train_limit")) if limit is not None]
+        return int(min([self.train.get("batch_size", BATCH_SIZE), *(limit // 2 for limit in limits)]))
 
     def runs(self) -> list[tuple[str, int]]:
         """Return method and seed of each run, seed by seed, so that a stopped study holds whole pairs."""

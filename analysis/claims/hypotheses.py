@@ -103,7 +103,9 @@ _SHARPNESS = tuple(name for name in _FLATNESS if name != "lambda_ratio")
 
 _CHANGES = "Centralization changes the ascent direction"
 _NOISE = "Centralization lowers the relative noise of the gradient, beyond a random projection"
+_AGREES = "Centralized ascent directions of two disjoint batches agree more, beyond a random projection"
 _FLATTER = "GCSAM finds flatter minima at matched training loss"
+_ALONG = "GCSAM's minima are flatter along centralized directions too, at matched training loss"
 _ACCURATE = "GCSAM has better test accuracy"
 _STEADIER = "GCSAM has steadier test accuracy over seeds"
 _FASTER = "GCSAM trains faster"
@@ -129,15 +131,27 @@ CLAIMS: tuple[Claim, ...] = (
         control_quantity="raw_noise_trace",
         reason=ANY_PROJECTION,
     ),
-    _untested(
-        2, "Ascent directions of two disjoint batches agree more", "needs the cosine of two batches' ascent directions"
+    *(
+        Claim(
+            2,
+            _AGREES,
+            "centralized_ascent_cosine",
+            "difference",
+            "higher",
+            control_quantity=f"{other}_ascent_cosine",
+            unit="percentage points",
+        )
+        for other in ("raw", "control")
     ),
     *(
         Claim(3, _FLATTER, quantity, "log-ratio", "lower", control=control, matched="train_loss")
         for control in ("sam", "sgd")
         for quantity in _FLATNESS
     ),
-    _untested(3, "The Hessian is flatter along centralized directions", "needs the trace of P H P"),
+    *(
+        Claim(3, _ALONG, "trace_centralized", "log-ratio", "lower", control=control, matched="train_loss")
+        for control in ("sam", "sgd")
+    ),
     *(
         Claim(4, _ACCURATE, "test_accuracy", "difference", "higher", control=control, unit="percentage points")
         for control in ("sam", "sgd", "gc")

@@ -139,6 +139,7 @@ DERIVED: dict[str, tuple[str, str]] = {
     "lambda_max": ("loss", "largest eigenvalue of the Hessian"),
     "lambda_ratio": ("1", "largest eigenvalue over the fifth, where both are positive"),
     "trace": ("loss", "trace of the Hessian"),
+    "trace_centralized": ("loss", "trace of P H P, the Hessian along centralized directions"),
     "worst": ("loss", "worst-case sharpness"),
     "average": ("loss", "average-case sharpness"),
     "worst_adaptive": ("loss", "adaptive worst-case sharpness"),
@@ -151,6 +152,10 @@ DERIVED: dict[str, tuple[str, str]] = {
             ("signal", "loss^2", "squared norm of the mean, unbiased,"),
             ("scale", "1", "noise scale, trace over signal,"),
         )
+    },
+    **{
+        f"{kind}_ascent_cosine": ("1", f"mean cosine of the {kind} ascent directions of two disjoint small batches")
+        for kind in ("raw", "centralized", "control")
     },
 }
 
@@ -180,11 +185,14 @@ def _row(path: Path, summary: Measurement, target_accuracy: float) -> dict[str, 
     row["generalization_gap"] = row.get("train_accuracy", math.nan) - row.get("test_accuracy", math.nan)
     row |= _from_history(get("training/history"), target_accuracy)
     row |= _from_eigenvalues(_numbers(get("curvature/eigenvalues"), "values"))
-    row["trace"] = _scalar(get("curvature/trace"), "value")
+    for name in ("trace", "trace_centralized"):
+        row[name] = _scalar(get(f"curvature/{name}"), "value")
     for name in ("worst", "average", "worst_adaptive", "average_adaptive"):
         row[name] = _scalar(get(f"sharpness/{name}"), "value")
-    noise = get("noise/gradient_noise")
+    noise, batches = get("noise/gradient_noise"), get("noise/minibatch")
     for kind in ("raw", "centralized", "control"):
+        cosines = _numbers(batches.groups.get(kind, Measurement("")), "cosine")
+        row[f"{kind}_ascent_cosine"] = float(cosines[0]) if cosines.size else math.nan  # of the smallest batches
         total = noise.groups.get(kind, Measurement("")).groups.get("total", Measurement(""))
         for part in ("trace", "signal", "scale"):
             row[f"{kind}_noise_{part}"] = _scalar(total, "noise_scale" if part == "scale" else part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,26 @@ def test_the_main_study_is_all_methods_with_paired_seeds() -> None:
 def test_its_measurements_are_all_there_and_the_surface_is_last() -> None:
     keys = [stage.key for stage in DIGITS.stages()]
     assert set(keys) == {
-        *("curvature/eigenvalues", "curvature/trace", "noise/gradient_noise", "surface/plane"),
+        *("curvature/eigenvalues", "curvature/trace", "curvature/trace_centralized"),
+        *("noise/gradient_noise", "noise/minibatch", "surface/plane"),
         *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),
     }
     assert keys[-1] == "surface/plane"
     assert DIGITS.stages()[-1].settings["points"] == [25, 25]
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({}, 32),
+        ({"train": {"batch_size": 8}}, 8),
+        ({"samples": 50}, 25),  # two disjoint batches of what is measured on
+        ({"train": {"train_limit": 30}, "samples": 50}, 15),
+    ],
+)
+def test_batches_are_those_of_training_where_two_fit_into_the_data(changes: dict[str, Any], size: int) -> None:
+    stages = dataclasses.replace(DIGITS, **changes).stages()
+    assert next(stage for stage in stages if stage.key == "noise/minibatch").settings["batch_sizes"] == [size]
 
 
 @pytest.mark.parametrize("config", [DIGITS, reduced(DIGITS)])

@@ -51,10 +51,16 @@ def write_run(path: Path, method: str = "gcsam", seed: int = 0) -> None:
     eigenvalues = Variable(np.array([8.0, 6.0, 5.0, 4.0, 2.0]), ("pair",))
     write(path, "curvature", "eigenvalues", Measurement("Eigenpairs", {"values": eigenvalues}))
     write(path, "curvature", "trace", Measurement("TraceEstimate", {"value": scalar(32.0)}))
+    write(path, "curvature", "trace_centralized", Measurement("TraceEstimate", {"value": scalar(24.0)}))
     for index, name in enumerate(("worst", "average", "worst_adaptive", "average_adaptive")):
         write(path, "sharpness", name, Measurement("Sharpness", {"value": scalar(2.0**-index)}))
     moments = noise(raw=(64.0, 2.0), centralized=(48.0, 1.0), control=(56.0, 0.5))
     write(path, "noise", "gradient_noise", moments)
+    cosines = {"raw": [0.25, 0.5], "centralized": [0.125, 0.75], "control": [0.0625, 1.0]}
+    kinds = {
+        kind: Measurement("BatchNoise", {"cosine": Variable(np.array(c), ("size",))}) for kind, c in cosines.items()
+    }
+    write(path, "noise", "minibatch", Measurement("MinibatchNoise", {}, {}, kinds))
 
 
 def table(columns: Mapping[str, Mapping[str, Sequence[float]]]) -> RunTable:

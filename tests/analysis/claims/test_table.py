@@ -42,6 +42,7 @@ EXPECTED = {
     "lambda_max": 8.0,
     "lambda_ratio": 4.0,
     "trace": 32.0,
+    "trace_centralized": 24.0,
     "worst": 1.0,
     "average": 0.5,
     "worst_adaptive": 0.25,
@@ -55,6 +56,9 @@ EXPECTED = {
     "control_noise_trace": 56.0,
     "control_noise_signal": 0.5,
     "control_noise_scale": 112.0,
+    "raw_ascent_cosine": 0.25,
+    "centralized_ascent_cosine": 0.125,
+    "control_ascent_cosine": 0.0625,
 }
 
 
@@ -83,6 +87,9 @@ def test_rows_are_in_the_given_order_from_files_and_folders(tmp_path: Path) -> N
         ("training/history", ("epochs_to_target", "gradient_evaluations", "step_change_variance", "ascent_ratio")),
         ("curvature/eigenvalues", ("lambda_max", "lambda_ratio")),
         ("curvature/trace", ("trace",)),
+        ("curvature/trace_centralized", ("trace_centralized",)),
+        ("noise/minibatch", ("raw_ascent_cosine", "control_ascent_cosine")),
+        ("noise/minibatch/centralized", ("centralized_ascent_cosine",)),
         ("sharpness/worst_adaptive", ("worst_adaptive",)),
         ("noise/gradient_noise", ("raw_noise_scale", "control_noise_trace", "centralized_noise_signal")),
         ("noise/gradient_noise/control", ("control_noise_scale",)),
