@@ -18,6 +18,7 @@ from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
 from analysis.flatness.average import average_rises_along, standard_error
+from analysis.flatness.scales import Scaled, scale_named, weight_scale
 from analysis.flatness.settings import check_settings
 from analysis.flatness.sharpness import MODERN, Progress
 from analysis.flatness.subsets import num_samples, parts_of
@@ -26,7 +27,7 @@ from analysis.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SharpnessCurve(Result):
+class SharpnessCurve(Scaled, Result):
     """How much the loss rises around the weights, for several radii or deviations."""
 
     group: ClassVar[str] = "sharpness"
@@ -37,7 +38,7 @@ class SharpnessCurve(Result):
     statuses: tuple[str, ...] = measured("rho", description="How the measurement ended at each rho")
     samples: Tensor = measured("rho", "sample", units="loss", description="Rise of each pair, or subset, the same ones")
     kind: str = measured(description="worst or average")
-    adaptive: bool = measured(description="Whether the perturbation is |w| * u instead of u")
+    adaptive: bool = measured(description="Whether perturbations are relative to the weights")
     base_loss: float = measured(units="loss", description="Mean loss at the weights")
     num_gradients: int = measured(units="1", description="Gradients computed, each over all data or one subset")
     num_losses: int = measured(units="1", description="Losses computed, each over all data or one subset")
@@ -45,13 +46,14 @@ class SharpnessCurve(Result):
     m: int = measured(units="1", description="Samples over which a worst case is taken, all where none was asked for")
     status: Status = measured(description="The least good of the statuses")
     norm: str = measured(description="Of the ball of a worst case: l2 or linf", default="l2")
+    scale: str = measured(description="c of the perturbation c * u: none (1), weights (|w|) or filters", default="")
 
 
 def sharpness_curve(
     objective: Objective,
     rhos: Sequence[float],
     kind: str = "worst",
-    adaptive: bool = False,
+    adaptive: bool | str = False,
     *,
     norm: str = "l2",
     steps: int = 20,
@@ -75,8 +77,8 @@ def sharpness_curve(
         objective: Whose loss, around its model's present weights.
         rhos: One or more, > 0, rising.
         kind: "worst" or "average".
-        adaptive: Whether perturbations are relative to |w|.
-        norm: As for `sharpness`, like all that follow.
+        adaptive: As for `sharpness`, like all that follow.
+        norm: Of the ball of a worst case.
         steps: Worst: gradients in one ascent.
         restarts: Worst: ascents from random points beside the first.
         tol: Worst: residual at which an ascent ends.
@@ -114,20 +116,20 @@ def sharpness_curve(
         or any(b <= a for a, b in itertools.pairwise([0.0, *found]))
     ):
         raise ValueError(f"rhos must be one or more finite numbers > 0 in rising order, got {found}")
+    scale = scale_named(adaptive)
     check_settings(kind, m, samples, steps, restarts, tol, norm)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
-            return _average(objective, found, adaptive, samples, seed, progress)
-        searches = [Search(rho, adaptive, steps, restarts, tol, seed, norm) for rho in found]
+            return _average(objective, found, scale, samples, seed, progress)
+        searches = [Search(rho, scale, steps, restarts, tol, seed, norm) for rho in found]
         return _worst(objective, searches, m, progress)
 
 
 def _average(
-    objective: Objective, rhos: list[float], adaptive: bool, samples: int, seed: int, progress: Progress | None
+    objective: Objective, rhos: list[float], scale: str, samples: int, seed: int, progress: Progress | None
 ) -> SharpnessCurve:
     base_loss = objective.loss()
-    scale = objective.weights().abs() if adaptive else 1.0
-    rises = average_rises_along(objective, scale, rhos, samples, seed, base_loss, progress)
+    rises = average_rises_along(objective, weight_scale(objective, scale), rhos, samples, seed, base_loss, progress)
     statuses = [Status.COMPLETE if bool(row.isfinite().all()) else Status.NOT_FINITE for row in rises]
     return SharpnessCurve(
         rho=torch.tensor(rhos, dtype=torch.float64),
@@ -137,7 +139,8 @@ def _average(
         statuses=tuple(status.name for status in statuses),
         samples=rises,
         kind="average",
-        adaptive=adaptive,
+        adaptive=scale != "none",
+        scale=scale,
         base_loss=base_loss,
         num_gradients=0,
         num_losses=1 + 2 * samples * len(rhos),
@@ -181,7 +184,8 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
         statuses=tuple(status.name for status in statuses),
         samples=rises.contiguous(),
         kind="worst",
-        adaptive=first.adaptive,
+        adaptive=first.scale != "none",
+        scale=first.scale,
         base_loss=float(base_losses[0] @ shares),
         num_gradients=sum(worst.num_gradients for worst in every),
         num_losses=sum(worst.num_losses for worst in every),

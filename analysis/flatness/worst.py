@@ -16,15 +16,16 @@ from torch import Tensor
 
 from analysis.flatness.ascent import ascend
 from analysis.flatness.balls import on_boundary
+from analysis.flatness.scales import weight_scale
 from analysis.objective import Objective
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to look for the worst perturbation; the arguments of `sharpness` of the same names."""
+    """How to look for the worst perturbation: the arguments of `sharpness`, `adaptive` by the name of its scale."""
 
     rho: float
-    adaptive: bool
+    scale: str
     steps: int
     restarts: int
     tol: float
@@ -64,8 +65,7 @@ def worst_rise(objective: Objective, search: Search, on_start: Callable[[], None
     Returns:
         The best of all ascents and of delta = 0.
     """
-    weights = objective.weights()
-    scale = weights.abs() if search.adaptive else torch.ones_like(weights)
+    weights, scale = objective.weights(), weight_scale(objective, search.scale)
     base = objective.loss()
     if not math.isfinite(base):
         return Worst(math.nan, torch.zeros_like(weights), math.nan, base, 0, 1)
