@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
-from analysis.flatness.average import average_rises_along, standard_error
-from analysis.flatness.scales import Scaled, scale_named, weight_scale
+from analysis.flatness.average import average_rises, standard_error
+from analysis.flatness.perturbation import Scaled, perturbation, scale_named
 from analysis.flatness.settings import check_settings
 from analysis.flatness.sharpness import MODERN, Progress
 from analysis.flatness.subsets import num_samples, parts_of
@@ -47,6 +47,7 @@ class SharpnessCurve(Scaled, Result):
     status: Status = measured(description="The least good of the statuses")
     norm: str = measured(description="Of the ball of a worst case: l2 or linf", default="l2")
     scale: str = measured(description="c of the perturbation c * u: none (1), weights (|w|) or filters", default="")
+    subspace: str = measured(description="Of the perturbations: all, or centralized", default="all")
 
 
 def sharpness_curve(
@@ -56,6 +57,7 @@ def sharpness_curve(
     adaptive: bool | str = False,
     *,
     norm: str = "l2",
+    subspace: str = "all",
     steps: int = 20,
     restarts: int = 1,
     tol: float = 1e-2,
@@ -70,8 +72,8 @@ def sharpness_curve(
     smooth as the loss, and so do other checkpoints of one architecture: `sharpness_difference` tells two of them apart
     with the standard error of paired samples. The standard errors along one curve are not independent.
 
-    "worst" never falls with rho: the worst point of a smaller ball lies in the larger one, and counts there where the
-    ascents of the larger one end lower.
+    "worst" with steps never falls with rho: the worst point of a smaller ball lies in the larger one, and counts there
+    where the ascents of the larger one end lower.
 
     Args:
         objective: Whose loss, around its model's present weights.
@@ -79,6 +81,7 @@ def sharpness_curve(
         kind: "worst" or "average".
         adaptive: As for `sharpness`, like all that follow.
         norm: Of the ball of a worst case.
+        subspace: Of the perturbations.
         steps: Worst: gradients in one ascent.
         restarts: Worst: ascents from random points beside the first.
         tol: Worst: residual at which an ascent ends.
@@ -117,19 +120,26 @@ def sharpness_curve(
     ):
         raise ValueError(f"rhos must be one or more finite numbers > 0 in rising order, got {found}")
     scale = scale_named(adaptive)
-    check_settings(kind, m, samples, steps, restarts, tol, norm)
+    check_settings(kind, m, samples, steps, restarts, tol, norm, scale, subspace)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
-            return _average(objective, found, scale, samples, seed, progress)
-        searches = [Search(rho, scale, steps, restarts, tol, seed, norm) for rho in found]
+            return _average(objective, found, scale, subspace, samples, seed, progress)
+        searches = [Search(rho, scale, steps, restarts, tol, seed, norm, subspace) for rho in found]
         return _worst(objective, searches, m, progress)
 
 
 def _average(
-    objective: Objective, rhos: list[float], scale: str, samples: int, seed: int, progress: Progress | None
+    objective: Objective,
+    rhos: list[float],
+    scale: str,
+    subspace: str,
+    samples: int,
+    seed: int,
+    progress: Progress | None,
 ) -> SharpnessCurve:
     base_loss = objective.loss()
-    rises = average_rises_along(objective, weight_scale(objective, scale), rhos, samples, seed, base_loss, progress)
+    move = perturbation(objective, scale, subspace)
+    rises = average_rises(objective, move, rhos, samples, seed, base_loss, progress)
     statuses = [Status.COMPLETE if bool(row.isfinite().all()) else Status.NOT_FINITE for row in rises]
     return SharpnessCurve(
         rho=torch.tensor(rhos, dtype=torch.float64),
@@ -141,6 +151,7 @@ def _average(
         kind="average",
         adaptive=scale != "none",
         scale=scale,
+        subspace=subspace,
         base_loss=base_loss,
         num_gradients=0,
         num_losses=1 + 2 * samples * len(rhos),
@@ -153,7 +164,7 @@ def _average(
 def _worst(objective: Objective, searches: list[Search], m: int | None, progress: Progress | None) -> SharpnessCurve:
     first = searches[0]
     parts = parts_of(objective, m, first.seed)
-    total = len(parts) * len(searches) * (1 + first.restarts)
+    total = len(parts) * len(searches) * first.num_starts
     ended = itertools.count(1)
 
     def on_start() -> None:
@@ -161,7 +172,7 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
             progress(next(ended), total)
 
     found = [[worst_rise(part, search, on_start) for search in searches] for part, _ in parts]
-    columns = [_carried(along) for along in found]
+    columns = [_carried(along) if first.steps else along for along in found]  # SAM's perturbation is as it is
     shares = torch.tensor([size for _, size in parts], dtype=torch.float64)
     shares = shares / shares.sum()
     rises, base_losses, residuals = (
@@ -186,6 +197,7 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
         kind="worst",
         adaptive=first.scale != "none",
         scale=first.scale,
+        subspace=first.subspace,
         base_loss=float(base_losses[0] @ shares),
         num_gradients=sum(worst.num_gradients for worst in every),
         num_losses=sum(worst.num_losses for worst in every),

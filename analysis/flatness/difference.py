@@ -16,10 +16,10 @@ from torch import Tensor
 from analysis.evidence import Result, measured
 from analysis.flatness.average import standard_error
 from analysis.flatness.curve import SharpnessCurve
-from analysis.flatness.scales import Scaled
+from analysis.flatness.perturbation import Scaled
 from analysis.flatness.sharpness import Sharpness
 
-SHARED = ("kind", "norm", "adaptive", "scale", "seed", "m")
+SHARED = ("kind", "norm", "adaptive", "scale", "subspace", "seed", "m")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class SharpnessDifference(Scaled, Result):
     num_samples: int = measured(units="1", description="Pairs of samples")
     seed: int = measured(units="1", description="Of perturbations or subsets, common to both")
     scale: str = measured(description="c of the perturbation c * u: none (1), weights (|w|) or filters", default="")
+    subspace: str = measured(description="Of the perturbations: all, or centralized", default="all")
 
 
 def sharpness_difference(first: Sharpness | SharpnessCurve, second: Sharpness | SharpnessCurve) -> SharpnessDifference:
@@ -101,6 +102,7 @@ def sharpness_difference(first: Sharpness | SharpnessCurve, second: Sharpness | 
         norm=first.norm,
         adaptive=first.adaptive,
         scale=first.scale,
+        subspace=first.subspace,
         num_samples=rows[0].shape[1],
         seed=first.seed,
     )

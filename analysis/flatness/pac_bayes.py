@@ -18,7 +18,7 @@ from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
 from analysis.flatness.average import average_rises, standard_error
 from analysis.flatness.bracket import crossing
-from analysis.flatness.scales import Scaled, scale_named, weight_scale
+from analysis.flatness.perturbation import Scaled, perturbation, scale_named
 from analysis.objective import Objective
 
 JIANG = "Jiang et al. (2020), arXiv 1912.02178"
@@ -104,11 +104,11 @@ def pac_bayes_sigma(
     check_whole("samples", samples, 2, "one pair has no standard error")
     scale = scale_named(adaptive)
     base = objective.loss()
-    per_weight = weight_scale(objective, scale)
+    move = perturbation(objective, scale)
     seen: dict[float, Tensor] = {}
 
     def exceeds(sigma: float) -> bool:
-        seen[sigma] = average_rises(objective, sigma * per_weight, samples, seed, base, progress)
+        seen[sigma] = average_rises(objective, move, [sigma], samples, seed, base, progress)[0]
         return not float(seen[sigma].mean()) <= rise  # True for what is not finite
 
     low, high, tries = crossing(exceeds, START, tol, MAX_TRIES) if math.isfinite(base) else (0.0, math.inf, 0)

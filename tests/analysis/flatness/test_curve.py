@@ -54,7 +54,18 @@ def test_a_curve_of_one_rho_is_sharpness(kind: str, settings: dict[str, Any], ad
     one = sharpness(objective, 0.3, kind, adaptive, **settings)
     found = sharpness_curve(objective, [0.3], kind, adaptive, **settings)
     assert torch.equal(found.samples[0], one.samples)
-    shared = ("kind", "adaptive", "scale", "base_loss", "num_gradients", "num_losses", "seed", "m", "status")
+    shared = (
+        "kind",
+        "adaptive",
+        "scale",
+        "subspace",
+        "base_loss",
+        "num_gradients",
+        "num_losses",
+        "seed",
+        "m",
+        "status",
+    )
     assert [getattr(found, name) for name in shared] == [getattr(one, name) for name in shared]
     assert found.statuses == (one.status.name,)
     for name in ("rho", "value", "standard_error", "residual"):

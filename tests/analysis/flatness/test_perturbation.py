@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import analysis
 from analysis import Objective, pac_bayes_sigma, sharpness, sharpness_curve, sharpness_difference
 from analysis.evidence import from_measurement
-from analysis.flatness.scales import scale_named, weight_scale
+from analysis.flatness.perturbation import scale_named, weight_scale
 from analysis.store import read
 from tests.analysis.flatness.regression import problem
 from tests.cases import CASES
