@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis.claims.results import Verdicts, verify
     from analysis.curvature.density import SpectralDensity, spectral_density
+    from analysis.curvature.effective import EffectiveDimension, effective_dimension
     from analysis.curvature.hessian import Eigenpairs, hessian_eigenvalues
     from analysis.curvature.layers import LayerCurvature, layer_curvature
     from analysis.curvature.trace import TraceEstimate, hessian_trace
@@ -56,6 +57,7 @@ __all__ = [
     "Centralized",
     "CriticalSharpness",
     "CurvatureMap",
+    "EffectiveDimension",
     "Eigenpairs",
     "EmpiricalFisher",
     "FisherRaoNorm",
@@ -110,6 +112,7 @@ __all__ = [
     "bezier_path",
     "critical_sharpness",
     "curvature_map",
+    "effective_dimension",
     "every",
     "every_epoch",
     "fisher_rao_norm",
@@ -144,6 +147,7 @@ __all__ = [
 _HOMES = {
     "analysis.claims.results": ("Verdicts", "verify"),
     "analysis.curvature.density": ("SpectralDensity", "spectral_density"),
+    "analysis.curvature.effective": ("EffectiveDimension", "effective_dimension"),
     "analysis.curvature.hessian": ("Eigenpairs", "hessian_eigenvalues"),
     "analysis.curvature.layers": ("LayerCurvature", "layer_curvature"),
     "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
