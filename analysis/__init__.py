@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.flatness.pac_bayes import PACBayesSigma, pac_bayes_sigma
     from analysis.flatness.relative import RelativeFlatness, relative_flatness
     from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.logits import normalized_logits
     from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
     from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
@@ -131,6 +132,7 @@ __all__ = [
     "loss_surface",
     "minibatch_noise",
     "noise_covariance",
+    "normalized_logits",
     "pac_bayes_sigma",
     "per_sample_norms",
     "relative_flatness",
@@ -160,6 +162,7 @@ _HOMES = {
     "analysis.flatness.pac_bayes": ("PACBayesSigma", "pac_bayes_sigma"),
     "analysis.flatness.relative": ("RelativeFlatness", "relative_flatness"),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.logits": ("normalized_logits",),
     "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),
     "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),
