@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.flatness.pac_bayes import PACBayesSigma, pac_bayes_sigma
     from analysis.flatness.relative import RelativeFlatness, relative_flatness
     from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.flatness.weight_norm import WeightNorm, weight_norm
     from analysis.logits import normalized_logits
     from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
@@ -109,6 +110,7 @@ __all__ = [
     "TwoBatchAverage",
     "TwoBatchNoise",
     "Verdicts",
+    "WeightNorm",
     "at_steps",
     "bezier_path",
     "critical_sharpness",
@@ -144,6 +146,7 @@ __all__ = [
     "trajectory",
     "two_batch_noise",
     "verify",
+    "weight_norm",
 ]
 
 _HOMES = {
@@ -162,6 +165,7 @@ _HOMES = {
     "analysis.flatness.pac_bayes": ("PACBayesSigma", "pac_bayes_sigma"),
     "analysis.flatness.relative": ("RelativeFlatness", "relative_flatness"),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.flatness.weight_norm": ("WeightNorm", "weight_norm"),
     "analysis.logits": ("normalized_logits",),
     "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),

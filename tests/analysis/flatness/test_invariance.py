@@ -21,6 +21,7 @@ from analysis import (
     pac_bayes_sigma,
     relative_flatness,
     sharpness,
+    weight_norm,
 )
 
 MEASURES: dict[str, Callable[[Objective], float]] = {
@@ -29,7 +30,7 @@ MEASURES: dict[str, Callable[[Objective], float]] = {
     "average": lambda o: sharpness(o, 0.1, "average").value,
     "lambda_max": lambda o: float(hessian_eigenvalues(o, k=1).values[0]),
     "trace": lambda o: hessian_trace(o).value,
-    "norm of w": lambda o: float(o.weights().norm()),
+    "norm of w": lambda o: weight_norm(o).value,
     "critical sharpness": lambda o: critical_sharpness(o).value,
     "PAC-Bayes sigma": lambda o: pac_bayes_sigma(o, samples=10).value,
     "worst, L2, filters": lambda o: sharpness(o, 0.1, adaptive="filters").value,
@@ -42,6 +43,7 @@ MEASURES: dict[str, Callable[[Objective], float]] = {
     "average, weights": lambda o: sharpness(o, 0.1, "average", adaptive=True).value,
     "PAC-Bayes sigma, weights": lambda o: pac_bayes_sigma(o, adaptive=True, samples=10).value,
     "Fisher-Rao norm": lambda o: fisher_rao_norm(o).value,
+    "Fisher-Rao norm, model": lambda o: fisher_rao_norm(o, "model").value,
 }
 BY_UNIT = list(MEASURES)[13:]  # unchanged in both ways
 BY_LAYER = list(MEASURES)[8:]
