@@ -43,7 +43,8 @@ def fisher_rao_norm(objective: Objective, kind: str = "empirical") -> FisherRaoN
     kind "empirical": g_i is the gradient of sample i's own loss at its true target. "model": the mean is over targets
     drawn from the model too, which is what Fisher's matrix means; near a fit the two are far apart (Kunstner et al.
     2019). The model's is taken as w.G.w with the generalized Gauss-Newton matrix G: the same for softmax cross-entropy
-    without class weights, and only then. Of another loss it is that form of G.
+    without class weights, and only then. Of another loss it is that form of G, and where that is negative, the loss not
+    being convex in the output, the norm is NaN.
 
     Not changed when a ReLU network is rescaled without changing its function, if all its weights are measured.
 
@@ -88,7 +89,7 @@ def fisher_rao_norm(objective: Objective, kind: str = "empirical") -> FisherRaoN
     return FisherRaoNorm(
         value=value,
         standard_error=standard_error(squares),
-        norm=math.sqrt(value) if math.isfinite(value) else value,
+        norm=math.sqrt(value) if value >= 0 else math.nan,
         along=along,
         num_samples=len(squares),
         status=Status.COMPLETE if bool(along.isfinite().all()) else Status.NOT_FINITE,

@@ -109,3 +109,13 @@ def test_files_without_a_kind_are_empirical(tmp_path: Path) -> None:
 def test_other_kinds_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match=f"kind must be one of empirical, model, got {kind!r}"):
         fisher_rao_norm(Objective(*CASES[0].make()), kind)
+
+
+def test_a_loss_that_is_not_convex_in_the_output_has_a_form_and_no_norm() -> None:
+    x = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    model = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(model.weight, 3.0)
+    found = fisher_rao_norm(Objective(model, lambda output, _: -output.square().mean(), (x, x)), "model")
+    assert found.value == pytest.approx(-2 * 9 * 2.5, rel=1e-12)  # second derivative -2, J w = 3 x, mean x^2 = 2.5
+    assert math.isnan(found.norm)
+    assert found.along.tolist() == [0.0, 0.0]
