@@ -86,8 +86,8 @@ def effective_dimension(density: SpectralDensity, z: float) -> EffectiveDimensio
     nodes, size = density.nodes, density.num_parameters
     positive = nodes.clamp_min(0.0)
     counts = (density.weights * positive / (positive + z)).sum(1)  # [R]; NaN stays NaN
-    largest = (nodes.abs() * (density.weights > 0)).max()
-    shares = torch.where(nodes < -ROUNDING * largest, density.weights, 0.0 * density.weights).sum(1)
+    is_negative = nodes < -ROUNDING * nodes.abs().max()
+    shares = (density.weights * is_negative).sum(1)
     value, error = _mean(size * counts)
     share, share_error = _mean(shares)
     return EffectiveDimension(

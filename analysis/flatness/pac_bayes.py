@@ -99,7 +99,7 @@ def pac_bayes_sigma(
     """
     if not (math.isfinite(rise) and rise > 0):
         raise ValueError(f"rise must be a finite number > 0, got {rise!r}; 0.1 is the default")
-    if not (math.isfinite(tol) and 0 < tol < 1):
+    if not 0 < tol < 1:
         raise ValueError(f"tol must be a number in (0, 1), got {tol!r}; 0.01 is the default")
     check_whole("samples", samples, 2, "one pair has no standard error")
     scale = scale_named(adaptive)

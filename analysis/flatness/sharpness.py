@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sharpness(Scaled, Result):
-    """How much the loss rises around the weights. Files of earlier versions have no `norm`: theirs is l2."""
+    """How much the loss rises around the weights. Files of earlier versions have no `norm`, no `subspace`: l2, all."""
 
     group: ClassVar[str] = "sharpness"
     value: float = measured(units="loss", description="Rise of the loss, at worst or on average", source=MODERN)
