@@ -66,6 +66,11 @@ def test_losses_are_counted_and_the_budget_is_kept(monkeypatch: pytest.MonkeyPat
     assert short.low < found.learning_rate < short.high
 
 
+def test_a_bracket_of_exactly_the_tolerance_is_converged() -> None:
+    found = critical_sharpness(problem()[0], tol=0.5)
+    assert (found.high, found.status) == (2 * found.low, Status.CONVERGED)
+
+
 def test_a_direction_up_or_along_a_line_has_no_bracket() -> None:
     objective, _, gradient = problem()
     upward = critical_sharpness(objective, -gradient)
@@ -83,6 +88,15 @@ def test_a_loss_that_is_not_finite_is_told() -> None:
     found = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: output.mean() * math.nan, (x, x)))
     assert found.status is Status.NOT_FINITE
     assert math.isnan(found.value)
+
+
+def test_either_of_loss_and_direction_that_is_not_finite_is_told() -> None:
+    """Fails if one of them stands for both: then a bracket is sought where there is none."""
+    objective, _, _ = problem()
+    assert critical_sharpness(objective, torch.full((6,), math.inf)).status is Status.NOT_FINITE
+    x = torch.ones(2, 2)
+    lost = Objective(nn.Linear(2, 1, bias=False), lambda output, _: output.mean() * math.nan, (x, x))
+    assert critical_sharpness(lost, torch.ones(2)).status is Status.NOT_FINITE
 
 
 def test_saved_and_loaded_equal_in_float32_and_everything_is_as_found(tmp_path: Path) -> None:
@@ -104,6 +118,7 @@ def test_saved_and_loaded_equal_in_float32_and_everything_is_as_found(tmp_path: 
     ("settings", "message"),
     [
         ({"tol": 0.0}, r"tol must be a number in \(0, 1\), got 0.0"),
+        ({"tol": 1.0}, r"tol must be a number in \(0, 1\), got 1.0"),
         ({"tol": math.nan}, r"tol must be a number in \(0, 1\), got nan"),
         ({"max_losses": 1}, "max_losses must be a whole number >= 2, got 1"),
         ({"direction": torch.ones(3)}, r"direction must be a flat vector of shape \(6,\)"),
