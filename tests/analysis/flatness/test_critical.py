@@ -102,6 +102,9 @@ def test_a_direction_up_or_along_a_line_has_no_bracket() -> None:
     line = critical_sharpness(Objective(nn.Linear(2, 1, bias=False), lambda output, _: output.mean(), (x, x)))
     assert (line.high, line.status) == (math.inf, Status.NO_BRACKET)
     flat = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: 0 * output.mean(), (x, x)))
+    level = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: 0 * output.mean(), (x, x)), torch.ones(3))
+    assert (level.high, level.status) == (math.inf, Status.NO_BRACKET)  # as high as at its start is no rise
+    assert level.low > 0
     assert (flat.status, flat.low, flat.high, flat.num_losses) == (Status.NO_BRACKET, 0.0, math.inf, 1)
 
 

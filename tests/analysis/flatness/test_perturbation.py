@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import analysis
 from analysis import Objective, pac_bayes_sigma, sharpness, sharpness_curve, sharpness_difference
 from analysis.evidence import from_measurement
-from analysis.flatness.perturbation import scale_named, weight_scale
+from analysis.flatness.perturbation import perturbation, scale_named, weight_scale
 from analysis.store import read
 from tests.analysis.flatness.regression import problem
 from tests.cases import CASES
@@ -68,6 +68,19 @@ def test_every_weight_has_the_norm_of_its_filter_or_its_own() -> None:
     assert_close(weight_scale(objective, "filters"), filters(model), relative=1e-15)
     assert torch.equal(weight_scale(objective, "weights"), objective.weights().abs())
     assert torch.equal(weight_scale(objective, "none"), torch.ones(objective.num_parameters, dtype=torch.float64))
+
+
+def test_what_of_u_moves_the_weights() -> None:
+    """Fails if a random start keeps a part that the map takes to zero: its perturbation would be too short."""
+    objective, _, _ = problem()
+    with torch.no_grad():
+        objective.model.weight[0, 1:3] = 0.0
+    u = torch.linspace(1, 2, 6, dtype=torch.float64)
+    assert perturbation(objective, "weights").moving(u).tolist() == [1.0, 0.0, 0.0, *u[3:].tolist()]
+    assert torch.equal(perturbation(objective, "none").moving(u), u)
+    assert torch.equal(perturbation(objective, "filters").moving(u), u)
+    assert_close(perturbation(objective, "none", "centralized").moving(u), u - 1.5, relative=1e-15)
+    assert_close(perturbation(objective, "none", "centralized").of(u), u - 1.5, relative=1e-15)
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
