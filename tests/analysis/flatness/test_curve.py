@@ -93,19 +93,19 @@ def test_worst_case_never_falls_with_rho(case: Case) -> None:
 
 def test_the_worst_point_of_a_smaller_ball_counts_in_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if rises are not carried on, or are carried over what is not finite."""
-    rises = iter([1.0, 0.5, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf])
+    rises = iter([1.0, 0.5, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf, 3.0, 3.0])
 
     def one(*_: Any) -> Worst:
         return Worst(next(rises), torch.zeros(6), 0.0, 3.0, 1, 1)
 
     monkeypatch.setattr(curve, "worst_rise", one)
-    found = sharpness_curve(problem()[0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
-    assert_close(found.value, [1.0, 1.0, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf])
-    assert_close(found.residual, [0.0, math.nan, *[0.0] * 6])
+    found = sharpness_curve(problem()[0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
+    assert_close(found.value, [1.0, 1.0, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf, 3.0, 3.0])
+    assert_close(found.residual, [0.0, math.nan, *[0.0] * 8])  # as high as before is no fall
     assert found.statuses[:5] == ("CONVERGED", "MAX_STEPS", "CONVERGED", "NOT_FINITE", "CONVERGED")
-    assert found.statuses[5:] == ("NOT_FINITE", "CONVERGED", "NOT_FINITE")
+    assert found.statuses[5:8] == ("NOT_FINITE", "CONVERGED", "NOT_FINITE")
     assert found.status is Status.NOT_FINITE
-    assert (found.num_gradients, found.num_losses) == (8, 8)
+    assert (found.num_gradients, found.num_losses) == (10, 10)
 
 
 def test_all_rhos_see_the_same_subsets_and_perturbations() -> None:
