@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis.claims.results import Verdicts, verify
     from analysis.curvature.density import SpectralDensity, spectral_density
+    from analysis.curvature.effective import EffectiveDimension, effective_dimension
     from analysis.curvature.hessian import Eigenpairs, hessian_eigenvalues
     from analysis.curvature.layers import LayerCurvature, layer_curvature
     from analysis.curvature.trace import TraceEstimate, hessian_trace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from analysis.flatness.pac_bayes import PACBayesSigma, pac_bayes_sigma
     from analysis.flatness.relative import RelativeFlatness, relative_flatness
     from analysis.flatness.sharpness import Sharpness, sharpness
+    from analysis.flatness.weight_norm import WeightNorm, weight_norm
+    from analysis.logits import normalized_logits
     from analysis.noise.covariance import NoiseCovariance, NoiseSpectrum, noise_covariance
     from analysis.noise.gradient_noise import gradient_noise
     from analysis.noise.minibatch import AgreementGain, BatchNoise, MinibatchNoise, minibatch_noise
@@ -56,6 +59,7 @@ __all__ = [
     "Centralized",
     "CriticalSharpness",
     "CurvatureMap",
+    "EffectiveDimension",
     "Eigenpairs",
     "EmpiricalFisher",
     "FisherRaoNorm",
@@ -106,10 +110,12 @@ __all__ = [
     "TwoBatchAverage",
     "TwoBatchNoise",
     "Verdicts",
+    "WeightNorm",
     "at_steps",
     "bezier_path",
     "critical_sharpness",
     "curvature_map",
+    "effective_dimension",
     "every",
     "every_epoch",
     "fisher_rao_norm",
@@ -128,6 +134,7 @@ __all__ = [
     "loss_surface",
     "minibatch_noise",
     "noise_covariance",
+    "normalized_logits",
     "pac_bayes_sigma",
     "per_sample_norms",
     "relative_flatness",
@@ -139,11 +146,13 @@ __all__ = [
     "trajectory",
     "two_batch_noise",
     "verify",
+    "weight_norm",
 ]
 
 _HOMES = {
     "analysis.claims.results": ("Verdicts", "verify"),
     "analysis.curvature.density": ("SpectralDensity", "spectral_density"),
+    "analysis.curvature.effective": ("EffectiveDimension", "effective_dimension"),
     "analysis.curvature.hessian": ("Eigenpairs", "hessian_eigenvalues"),
     "analysis.curvature.layers": ("LayerCurvature", "layer_curvature"),
     "analysis.curvature.trace": ("TraceEstimate", "hessian_trace"),
@@ -156,6 +165,8 @@ _HOMES = {
     "analysis.flatness.pac_bayes": ("PACBayesSigma", "pac_bayes_sigma"),
     "analysis.flatness.relative": ("RelativeFlatness", "relative_flatness"),
     "analysis.flatness.sharpness": ("Sharpness", "sharpness"),
+    "analysis.flatness.weight_norm": ("WeightNorm", "weight_norm"),
+    "analysis.logits": ("normalized_logits",),
     "analysis.noise.covariance": ("NoiseCovariance", "NoiseSpectrum", "noise_covariance"),
     "analysis.noise.gradient_noise": ("gradient_noise",),
     "analysis.noise.minibatch": ("AgreementGain", "BatchNoise", "MinibatchNoise", "minibatch_noise"),

@@ -107,9 +107,27 @@ class Evaluation:
         Args:
             data: As for the constructor.
         """
+        other = self._twin()
+        other.data, other._fingerprint = as_batches(data), None
+        return other
+
+    def with_loss(self: Own, loss_fn: Callable[..., Tensor], reduction: str | None = None) -> Own:
+        """Return the same with another loss over the same data and weights, for example of normalized logits.
+
+        Args:
+            loss_fn: As for the constructor.
+            reduction: As for the constructor.
+        """
+        other = self._twin()
+        other.batch_loss = from_loss_fn(summed(loss_fn, reduction))
+        other.sample_losses = per_sample(loss_fn, reduction)
+        return other
+
+    def _twin(self: Own) -> Own:
+        """Return a copy that has measured nothing yet."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.data, other._fingerprint, other._is_checked = as_batches(data), None, False
+        other._is_checked = False
         return other
 
     @contextmanager

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from analysis.logits import NormalizedLogits
+
 LossSum = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
 REDUCTIONS = ("mean", "sum")
 
@@ -36,6 +38,8 @@ def summed(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> Loss
     Raises:
         ValueError: Another reduction.
     """
+    if isinstance(loss_fn, NormalizedLogits):  # what a mean divides by, the loss inside says
+        return loss_fn.before(summed(loss_fn.loss_fn, reduction))
     reduction = reduction or getattr(loss_fn, "reduction", "mean")
     if reduction not in REDUCTIONS:
         raise ValueError(
@@ -65,6 +69,8 @@ def per_sample(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> 
     Returns:
         The function. It raises whatever `torch.vmap` does where it cannot go through a user's loss.
     """
+    if isinstance(loss_fn, NormalizedLogits):
+        return loss_fn.before(per_sample(loss_fn.loss_fn, reduction))
     if _is_classification(loss_fn):
         return _classification(loss_fn, each=True)
     reduction = reduction or getattr(loss_fn, "reduction", "mean")

@@ -207,16 +207,6 @@ class Objective(Evaluation):
             self, at, lambda tape, leaves, keep: tape.block_products(leaves, pieces, indices, keep=keep)
         )
 
-    def on(self, data: Any) -> Objective:
-        """Return the same objective over other data, for example one batch.
-
-        Args:
-            data: As for the constructor.
-        """
-        other = super().on(data)
-        other._tapes, other._difference = self._tapes.fresh(), None
-        return other
-
     def self_check(self, *, seed: int = 0) -> SelfCheck:
         """Check that products are what they should be. Cost: 3 products and 19 gradients.
 
@@ -238,6 +228,11 @@ class Objective(Evaluation):
     def kept_bytes(self) -> int:
         """Bytes of the graphs kept now."""
         return self._tapes.kept_bytes
+
+    def _twin(self) -> Objective:
+        other = super()._twin()
+        other._tapes, other._difference = self._tapes.fresh(), None
+        return other
 
     def _by_difference(self, vector: Tensor, at: Tensor | None) -> Tensor:
         weights = self.weights() if at is None else self.layout.checked(at, "at")

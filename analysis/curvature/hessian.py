@@ -7,6 +7,7 @@ network, a residual recomputed with one more product, and a count of products ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -51,6 +52,36 @@ class Eigenpairs(Result):
         description="most memory taken during the measurement, above what there was before",
         compare=False,
     )
+
+    def ratio(self, k: int = 5) -> tuple[float, float]:
+        """Return the first value over the k-th, and how far from it the ratio of the two eigenvalues can lie.
+
+        With lambda_1 largest and k = 5 it is the lambda_1 / lambda_5 of Foret et al. (2021). The bound takes both
+        eigenvalues anywhere within their residuals; it is inf where the k-th may be zero. NaN, with a bound of inf,
+        where the k-th value is zero.
+
+        Args:
+            k: From 1 on; 5 as published.
+
+        Raises:
+            ValueError: There is no k-th pair.
+        """
+        if not (isinstance(k, int) and 1 <= k <= len(self.values)):
+            raise ValueError(
+                f"k must be a whole number from 1 to {len(self.values)}, the pairs that were found, got {k!r}"
+            )
+        first, last, first_reach, last_reach = (
+            float(each[i]) for each in (self.values, self.residuals) for i in (0, k - 1)
+        )
+        if last == 0:
+            return math.nan, math.inf
+        value = first / last
+        if k == 1:
+            return value, 0.0  # one eigenvalue over itself
+        if abs(last) <= last_reach:
+            return value, math.inf
+        ends = [(first + a * first_reach) / (last + b * last_reach) for a in (-1, 1) for b in (-1, 1)]
+        return value, max(abs(end - value) for end in ends)
 
 
 def hessian_eigenvalues(

@@ -12,50 +12,31 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from analysis.flatness.perturbation import Perturbation
 from analysis.objective import Objective
 from analysis.surface.evaluate import repeated_loss
 
 
 def average_rises(
     objective: Objective,
-    scale: Tensor | float,
-    samples: int,
-    seed: int,
-    base_loss: float,
-    progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Return independent samples whose mean is E L(w + scale z) - L(w), z standard normal, [samples], float64.
-
-    Args:
-        objective: Whose loss.
-        scale: Of each weight's perturbation: a number or [D], on the objective's device.
-        samples: Number of pairs.
-        seed: Of the perturbations.
-        base_loss: L(w).
-        progress: Called as progress(done, total).
-    """
-    return average_rises_along(objective, scale, [1.0], samples, seed, base_loss, progress)[0]
-
-
-def average_rises_along(
-    objective: Objective,
-    scale: Tensor | float,
+    move: Perturbation,
     rhos: Sequence[float],
     samples: int,
     seed: int,
     base_loss: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return the same for the scales rho * scale, with the same z at every rho, [rho, samples], float64.
+    """Return samples whose mean is E L(w + rho A z) - L(w), z standard normal, for each rho, [rho, samples], float64.
 
     A sample is the mean over the pair z, -z: what is odd in z, the gradient above all, cancels in each pair. Pairs are
     independent of each other, so the standard error over pairs is honest. They are drawn one after the other on the
-    CPU: two checkpoints of one architecture see the same z, and more samples begin with the same ones.
+    CPU, the same at every rho: two checkpoints of one architecture see the same z, and more samples begin with the
+    same ones.
 
     Args:
         objective: Whose loss.
-        scale: Of each weight's perturbation at rho = 1: a number or [D], on the objective's device.
-        rhos: What the scale is multiplied by.
+        move: A, from z to the perturbation at rho = 1.
+        rhos: What that is multiplied by.
         samples: Number of pairs.
         seed: Of the perturbations.
         base_loss: L(w).
@@ -67,10 +48,9 @@ def average_rises_along(
     with repeated_loss(objective) as loss:
         for done in range(1, samples + 1):
             # drawn in float32 whatever the dtype, so that a float64 objective sees the same perturbations
-            z = torch.randn(objective.num_parameters, generator=generator).to(weights)
+            unit = move.of(torch.randn(objective.num_parameters, generator=generator).to(weights))
             for rho, row in zip(rhos, rises, strict=True):
-                perturbation = z * (rho * scale)
-                pair = loss(weights + perturbation) + loss(weights - perturbation)
+                pair = loss(weights + rho * unit) + loss(weights - rho * unit)
                 row.append(pair / 2 - base_loss)
             if progress is not None:
                 progress(done, samples)

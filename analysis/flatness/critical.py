@@ -87,7 +87,7 @@ def critical_sharpness(
     References:
         arXiv 2601.16979. We differ: the direction is not normalized, so that the value is a curvature for any.
     """
-    if not (math.isfinite(tol) and 0 < tol < 1):
+    if not 0 < tol < 1:
         raise ValueError(f"tol must be a number in (0, 1), got {tol!r}; 0.01 is the default")
     check_whole("max_losses", max_losses, 2, "one is at the weights, one along the direction")
     with torch.inference_mode(False):  # whatever the caller's mode, a gradient is needed

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
-from analysis.flatness.average import average_rises_along, standard_error
+from analysis.flatness.average import average_rises, standard_error
+from analysis.flatness.perturbation import Scaled, perturbation, scale_named
 from analysis.flatness.settings import check_settings
 from analysis.flatness.sharpness import MODERN, Progress
 from analysis.flatness.subsets import num_samples, parts_of
@@ -26,7 +27,7 @@ from analysis.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SharpnessCurve(Result):
+class SharpnessCurve(Scaled, Result):
     """How much the loss rises around the weights, for several radii or deviations."""
 
     group: ClassVar[str] = "sharpness"
@@ -37,7 +38,7 @@ class SharpnessCurve(Result):
     statuses: tuple[str, ...] = measured("rho", description="How the measurement ended at each rho")
     samples: Tensor = measured("rho", "sample", units="loss", description="Rise of each pair, or subset, the same ones")
     kind: str = measured(description="worst or average")
-    adaptive: bool = measured(description="Whether the perturbation is |w| * u instead of u")
+    adaptive: bool = measured(description="Whether perturbations are relative to the weights")
     base_loss: float = measured(units="loss", description="Mean loss at the weights")
     num_gradients: int = measured(units="1", description="Gradients computed, each over all data or one subset")
     num_losses: int = measured(units="1", description="Losses computed, each over all data or one subset")
@@ -45,15 +46,18 @@ class SharpnessCurve(Result):
     m: int = measured(units="1", description="Samples over which a worst case is taken, all where none was asked for")
     status: Status = measured(description="The least good of the statuses")
     norm: str = measured(description="Of the ball of a worst case: l2 or linf", default="l2")
+    scale: str = measured(description="c of the perturbation c * u: none (1), weights (|w|) or filters", default="")
+    subspace: str = measured(description="Of the perturbations: all, or centralized", default="all")
 
 
 def sharpness_curve(
     objective: Objective,
     rhos: Sequence[float],
     kind: str = "worst",
-    adaptive: bool = False,
+    adaptive: bool | str = False,
     *,
     norm: str = "l2",
+    subspace: str = "all",
     steps: int = 20,
     restarts: int = 1,
     tol: float = 1e-2,
@@ -68,15 +72,16 @@ def sharpness_curve(
     smooth as the loss, and so do other checkpoints of one architecture: `sharpness_difference` tells two of them apart
     with the standard error of paired samples. The standard errors along one curve are not independent.
 
-    "worst" never falls with rho: the worst point of a smaller ball lies in the larger one, and counts there where the
-    ascents of the larger one end lower.
+    "worst" with steps never falls with rho: the worst point of a smaller ball lies in the larger one, and counts there
+    where the ascents of the larger one end lower.
 
     Args:
         objective: Whose loss, around its model's present weights.
         rhos: One or more, > 0, rising.
         kind: "worst" or "average".
-        adaptive: Whether perturbations are relative to |w|.
-        norm: As for `sharpness`, like all that follow.
+        adaptive: As for `sharpness`, like all that follow.
+        norm: Of the ball of a worst case.
+        subspace: Of the perturbations.
         steps: Worst: gradients in one ascent.
         restarts: Worst: ascents from random points beside the first.
         tol: Worst: residual at which an ascent ends.
@@ -114,20 +119,27 @@ def sharpness_curve(
         or any(b <= a for a, b in itertools.pairwise([0.0, *found]))
     ):
         raise ValueError(f"rhos must be one or more finite numbers > 0 in rising order, got {found}")
-    check_settings(kind, m, samples, steps, restarts, tol, norm)
+    scale = scale_named(adaptive)
+    check_settings(kind, m, samples, steps, restarts, tol, norm, scale, subspace)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
-            return _average(objective, found, adaptive, samples, seed, progress)
-        searches = [Search(rho, adaptive, steps, restarts, tol, seed, norm) for rho in found]
+            return _average(objective, found, scale, subspace, samples, seed, progress)
+        searches = [Search(rho, scale, steps, restarts, tol, seed, norm, subspace) for rho in found]
         return _worst(objective, searches, m, progress)
 
 
 def _average(
-    objective: Objective, rhos: list[float], adaptive: bool, samples: int, seed: int, progress: Progress | None
+    objective: Objective,
+    rhos: list[float],
+    scale: str,
+    subspace: str,
+    samples: int,
+    seed: int,
+    progress: Progress | None,
 ) -> SharpnessCurve:
     base_loss = objective.loss()
-    scale = objective.weights().abs() if adaptive else 1.0
-    rises = average_rises_along(objective, scale, rhos, samples, seed, base_loss, progress)
+    move = perturbation(objective, scale, subspace)
+    rises = average_rises(objective, move, rhos, samples, seed, base_loss, progress)
     statuses = [Status.COMPLETE if bool(row.isfinite().all()) else Status.NOT_FINITE for row in rises]
     return SharpnessCurve(
         rho=torch.tensor(rhos, dtype=torch.float64),
@@ -137,7 +149,9 @@ def _average(
         statuses=tuple(status.name for status in statuses),
         samples=rises,
         kind="average",
-        adaptive=adaptive,
+        adaptive=scale != "none",
+        scale=scale,
+        subspace=subspace,
         base_loss=base_loss,
         num_gradients=0,
         num_losses=1 + 2 * samples * len(rhos),
@@ -150,7 +164,7 @@ def _average(
 def _worst(objective: Objective, searches: list[Search], m: int | None, progress: Progress | None) -> SharpnessCurve:
     first = searches[0]
     parts = parts_of(objective, m, first.seed)
-    total = len(parts) * len(searches) * (1 + first.restarts)
+    total = len(parts) * len(searches) * first.num_starts
     ended = itertools.count(1)
 
     def on_start() -> None:
@@ -158,7 +172,7 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
             progress(next(ended), total)
 
     found = [[worst_rise(part, search, on_start) for search in searches] for part, _ in parts]
-    columns = [_carried(along) for along in found]
+    columns = [_carried(along) if first.steps else along for along in found]  # SAM's perturbation is as it is
     shares = torch.tensor([size for _, size in parts], dtype=torch.float64)
     shares = shares / shares.sum()
     rises, base_losses, residuals = (
@@ -181,7 +195,9 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
         statuses=tuple(status.name for status in statuses),
         samples=rises.contiguous(),
         kind="worst",
-        adaptive=first.adaptive,
+        adaptive=first.scale != "none",
+        scale=first.scale,
+        subspace=first.subspace,
         base_loss=float(base_losses[0] @ shares),
         num_gradients=sum(worst.num_gradients for worst in every),
         num_losses=sum(worst.num_losses for worst in every),

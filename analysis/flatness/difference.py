@@ -16,13 +16,14 @@ from torch import Tensor
 from analysis.evidence import Result, measured
 from analysis.flatness.average import standard_error
 from analysis.flatness.curve import SharpnessCurve
+from analysis.flatness.perturbation import Scaled
 from analysis.flatness.sharpness import Sharpness
 
-SHARED = ("kind", "norm", "adaptive", "seed", "m")
+SHARED = ("kind", "norm", "adaptive", "scale", "subspace", "seed", "m")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SharpnessDifference(Result):
+class SharpnessDifference(Scaled, Result):
     """The sharpness of a first checkpoint less that of a second, at each rho."""
 
     group: ClassVar[str] = "sharpness"
@@ -33,10 +34,12 @@ class SharpnessDifference(Result):
         "rho", units="loss", description="What it would be if the two had no random number in common"
     )
     kind: str = measured(description="worst or average")
-    adaptive: bool = measured(description="Whether the perturbation is |w| * u instead of u")
+    adaptive: bool = measured(description="Whether perturbations are relative to the weights")
     norm: str = measured(description="Of the ball of a worst case: l2 or linf")
     num_samples: int = measured(units="1", description="Pairs of samples")
     seed: int = measured(units="1", description="Of perturbations or subsets, common to both")
+    scale: str = measured(description="c of the perturbation c * u: none (1), weights (|w|) or filters", default="")
+    subspace: str = measured(description="Of the perturbations: all, or centralized", default="all")
 
 
 def sharpness_difference(first: Sharpness | SharpnessCurve, second: Sharpness | SharpnessCurve) -> SharpnessDifference:
@@ -98,6 +101,8 @@ def sharpness_difference(first: Sharpness | SharpnessCurve, second: Sharpness | 
         kind=first.kind,
         norm=first.norm,
         adaptive=first.adaptive,
+        scale=first.scale,
+        subspace=first.subspace,
         num_samples=rows[0].shape[1],
         seed=first.seed,
     )

@@ -18,6 +18,7 @@ from analysis.checks import check_whole
 from analysis.evidence import Result, Status, measured
 from analysis.flatness.average import average_rises, standard_error
 from analysis.flatness.bracket import crossing
+from analysis.flatness.perturbation import Scaled, perturbation, scale_named
 from analysis.objective import Objective
 
 JIANG = "Jiang et al. (2020), arXiv 1912.02178"
@@ -26,27 +27,28 @@ MAX_TRIES = 100  # twice what the search can take: 60 doublings and log2(1 / tol
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PACBayesSigma(Result):
+class PACBayesSigma(Scaled, Result):
     """The noise a minimum can take: the larger, the flatter; PAC-Bayes bounds grow with 1 / sigma^2."""
 
     group: ClassVar[str] = "sharpness"
-    value: float = measured(units="weight", description="Largest sigma; of w, or relative to |w|", source=JIANG)
+    value: float = measured(units="weight", description="Largest sigma; of w, or relative to it", source=JIANG)
     standard_error: float = measured(units="weight", description="Of the value, over pairs of perturbations")
     low: float = measured(units="weight", description="Largest sigma below it that was seen to keep the threshold")
     high: float = measured(units="weight", description="Smallest sigma that was seen to exceed it; inf for none")
     rise: float = measured(units="loss", description="Allowed mean rise of the loss")
-    adaptive: bool = measured(description="Whether noise is relative to |w|")
+    adaptive: bool = measured(description="Whether noise is relative to the weights")
     base_loss: float = measured(units="loss", description="Mean loss at the weights")
     num_samples: int = measured(units="1", description="Pairs of perturbations, the same at every sigma")
     num_losses: int = measured(units="1", description="Losses computed")
     seed: int = measured(units="1", description="Of the perturbations")
     status: Status = measured(description="How the search ended")
+    scale: str = measured(description="c of the noise sigma * c * z: none (1), weights (|w|) or filters", default="")
 
 
 def pac_bayes_sigma(
     objective: Objective,
     rise: float = 0.1,
-    adaptive: bool = False,
+    adaptive: bool | str = False,
     *,
     tol: float = 1e-2,
     samples: int = 50,
@@ -55,7 +57,8 @@ def pac_bayes_sigma(
 ) -> PACBayesSigma:
     """Search the largest sigma with E L(w + sigma c z) - L(w) <= rise, z standard normal, by bisection.
 
-    c is 1, or |w| if `adaptive`: the magnitude-aware measure, which does not change when a ReLU network is rescaled.
+    c is 1, or if `adaptive` |w|, the magnitude-aware measure, which does not change when a ReLU network is rescaled, or
+    the norm of each weight's filter, as for `sharpness`.
     The same perturbations are used at every sigma and for every checkpoint of one architecture, so that the mean rise
     is as smooth as the loss and two checkpoints compare. The search doubles or halves sigma until it brackets the
     threshold.
@@ -63,7 +66,7 @@ def pac_bayes_sigma(
     Args:
         objective: Whose loss, around its model's present weights.
         rise: Allowed, > 0, in units of the loss. 0.1, after Jiang et al., who allow 0.1 of training error.
-        adaptive: Whether noise is relative to |w|.
+        adaptive: What noise is relative to: False, nothing; True or "weights", |w|; "filters", as for `sharpness`.
         tol: Width of the bracket over its upper end at which to stop, in (0, 1); inside it the mean rise is taken as
             straight. 1e-2 is our choice: below the usual standard error.
         samples: Pairs of perturbations (z, -z), >= 2. 50 is our choice: a standard error of a few percent.
@@ -96,15 +99,16 @@ def pac_bayes_sigma(
     """
     if not (math.isfinite(rise) and rise > 0):
         raise ValueError(f"rise must be a finite number > 0, got {rise!r}; 0.1 is the default")
-    if not (math.isfinite(tol) and 0 < tol < 1):
+    if not 0 < tol < 1:
         raise ValueError(f"tol must be a number in (0, 1), got {tol!r}; 0.01 is the default")
     check_whole("samples", samples, 2, "one pair has no standard error")
+    scale = scale_named(adaptive)
     base = objective.loss()
-    scale = objective.weights().abs() if adaptive else 1.0
+    move = perturbation(objective, scale)
     seen: dict[float, Tensor] = {}
 
     def exceeds(sigma: float) -> bool:
-        seen[sigma] = average_rises(objective, sigma * scale, samples, seed, base, progress)
+        seen[sigma] = average_rises(objective, move, [sigma], samples, seed, base, progress)[0]
         return not float(seen[sigma].mean()) <= rise  # True for what is not finite
 
     low, high, tries = crossing(exceeds, START, tol, MAX_TRIES) if math.isfinite(base) else (0.0, math.inf, 0)
@@ -117,7 +121,8 @@ def pac_bayes_sigma(
         low=low,
         high=high,
         rise=float(rise),
-        adaptive=adaptive,
+        adaptive=scale != "none",
+        scale=scale,
         base_loss=base,
         num_samples=samples,
         num_losses=1 + 2 * samples * tries,

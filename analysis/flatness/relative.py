@@ -1,6 +1,6 @@
 """Relative flatness: the trace of a layer's Hessian with every pair of rows weighted by their scalar product.
 
-Proved right by: the dense Hessian of the layer in float64; no change when a ReLU network is rescaled
+Proved right by: the dense Hessian of the layer in float64; no change when the layers of a ReLU network are rescaled
 (`tests/analysis/flatness/test_relative.py`, `test_invariance.py`). Cost: stated at `relative_flatness`.
 """
 
@@ -48,8 +48,8 @@ def relative_flatness(
     """Estimate sum_{s,t} <w_s, w_t> tr(H_st) over the rows w_s of a weight matrix W, H_st the block of rows s and t.
 
     With W W^T = L L^T it is the trace of the Hessian by M where W moves along L M, and is estimated like any trace. It
-    does not change when a ReLU network is rescaled without changing its function, nor, at the same random vectors,
-    does its estimate.
+    does not change when the layers of a ReLU network are rescaled without changing its function, nor, at the same
+    random vectors, does its estimate; where each unit is rescaled by a factor of its own it does.
 
     Args:
         objective: Whose loss, at its model's present weights.

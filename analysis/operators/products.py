@@ -103,6 +103,34 @@ class GaussNewton(_OnOutputs):
             lambda tape, leaves, keep: tape.pull(leaves, tape.bend(tape.push(pieces)), keep=keep),
         )
 
+    def forms(self, vector: Tensor) -> Tensor:
+        """Return v . G_i v of each sample, whose mean is v . G v, [N] in float64 on the CPU, in the order of the data.
+
+        Args:
+            vector: v, [D].
+
+        Raises:
+            ValueError: As for `hvp`, or batches or outputs without samples along their first axis.
+        """
+        pieces = self._pieces(vector)
+        found: list[Tensor] = []
+        count = 0.0
+
+        def use(tape: OutputTape, leaves: list[Tensor], keep: bool) -> list[Tensor | None]:  # noqa: ARG001
+            nonlocal count
+            tangents = tape.push(pieces)
+            pairs = zip(tangents, tape.bend(tangents), strict=True)
+            form = torch.zeros(_samples(tape), dtype=torch.float64)
+            for tangent, bent in pairs:
+                form += (tangent * bent).reshape(len(form), -1).sum(1).double().cpu()
+            found.append(form)
+            count += tape.count
+            return [None] * len(leaves)
+
+        self._tapes.total(self.objective, None, use)
+        forms = torch.cat(found)
+        return forms * (len(forms) / count)
+
 
 class EmpiricalFisher(_OnOutputs):
     """The mean outer product of per-sample gradients, uncentered.

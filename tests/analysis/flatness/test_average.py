@@ -9,6 +9,7 @@ import torch
 
 from analysis import sharpness
 from analysis.flatness.average import average_rises
+from analysis.flatness.perturbation import Scaling
 from tests.analysis.flatness.regression import problem
 
 
@@ -25,7 +26,7 @@ def test_a_quadratic_gives_half_rho_squared_trace(slope: float, adaptive: bool) 
 
 def test_each_pair_is_the_quadratic_form_of_its_own_perturbation() -> None:
     objective, hessian, _ = problem()
-    rises = average_rises(objective, 0.5, samples=3, seed=7, base_loss=objective.loss())
+    rises = average_rises(objective, Scaling(torch.full((6,), 2.5).double()), [0.2], 3, 7, objective.loss())[0]
     generator = torch.Generator().manual_seed(7)
     for rise in rises:
         z = 0.5 * torch.randn(len(hessian), generator=generator).double()

@@ -91,7 +91,7 @@ def test_a_convex_quadratic_is_worst_at_a_corner(adaptive: bool, rho: float) -> 
 def test_nothing_found_at_random_is_worse_and_the_point_is_in_the_box(case: Case) -> None:
     objective = Objective(*case.make())
     weights, base = objective.weights(), objective.loss()
-    found = worst_rise(objective, Search(0.1, False, 20, 1, 1e-2, 0, "linf"), lambda: None)
+    found = worst_rise(objective, Search(0.1, "none", 20, 1, 1e-2, 0, "linf"), lambda: None)
     assert float(found.perturbation.abs().max()) <= 0.1
     assert found.rise == pytest.approx(objective.loss(weights + found.perturbation) - base, rel=1e-9)
     generator = torch.Generator().manual_seed(1)
@@ -124,7 +124,7 @@ def test_adaptive_in_a_box_does_not_change_when_weights_of_zero_stay() -> None:
     nn.init.zeros_(model.bias)
     x = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     objective = Objective(model, nn.MSELoss(), (x, x[:, :1] + 1))
-    found = worst_rise(objective, Search(0.1, True, 20, 2, 1e-2, 0, "linf"), lambda: None)
+    found = worst_rise(objective, Search(0.1, "weights", 20, 2, 1e-2, 0, "linf"), lambda: None)
     assert float(found.perturbation[-1]) == 0.0
     assert bool((found.perturbation.abs() <= 0.1 * objective.weights().abs()).all())
     assert found.rise > 0

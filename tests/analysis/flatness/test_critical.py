@@ -66,16 +66,46 @@ def test_losses_are_counted_and_the_budget_is_kept(monkeypatch: pytest.MonkeyPat
     assert short.low < found.learning_rate < short.high
 
 
+@pytest.mark.parametrize("factor", [2.0**-30, 2.0**30])
+def test_the_search_does_not_mind_units(factor: float) -> None:
+    """Steps are measured by the weights. Fails if a search starts at a number, and then takes another way."""
+    objective, _, gradient = problem()
+    plain = critical_sharpness(objective)
+    along = critical_sharpness(objective, factor * gradient)
+    assert (along.value, along.num_losses) == (pytest.approx(factor * plain.value, rel=1e-12), plain.num_losses)
+    with torch.no_grad():
+        objective.model.weight *= factor
+    scaled = critical_sharpness(objective.on([(x, factor * y) for x, y in objective.data]))
+    assert (scaled.value, scaled.num_losses) == (pytest.approx(plain.value, rel=1e-12), plain.num_losses)
+
+
+def test_weights_of_zero_have_steps_too() -> None:
+    objective, hessian, _ = problem()
+    torch.nn.init.zeros_(objective.model.weight)
+    gradient = objective.gradient()
+    expected = float(gradient @ hessian @ gradient) / float(gradient @ gradient)
+    assert critical_sharpness(objective, tol=1e-6).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_bracket_of_exactly_the_tolerance_is_converged() -> None:
+    found = critical_sharpness(problem()[0], tol=0.5)
+    assert (found.high, found.status) == (2 * found.low, Status.CONVERGED)
+
+
 def test_a_direction_up_or_along_a_line_has_no_bracket() -> None:
     objective, _, gradient = problem()
     upward = critical_sharpness(objective, -gradient)
-    assert (upward.low, upward.status) == (0.0, Status.NO_BRACKET)
+    # halved from 1e-2 of the weights to eps^(3/4) of them: log2(1e-2 / 1.8e-12) = 32.3, the first try and the base
+    assert (upward.low, upward.status, upward.num_losses) == (0.0, Status.NO_BRACKET, 34)
     assert math.isnan(upward.value)
     x = torch.ones(2, 2)
     line = critical_sharpness(Objective(nn.Linear(2, 1, bias=False), lambda output, _: output.mean(), (x, x)))
     assert (line.high, line.status) == (math.inf, Status.NO_BRACKET)
     flat = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: 0 * output.mean(), (x, x)))
-    assert (flat.status, flat.num_losses) == (Status.NO_BRACKET, 1)
+    level = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: 0 * output.mean(), (x, x)), torch.ones(3))
+    assert (level.high, level.status) == (math.inf, Status.NO_BRACKET)  # as high as at its start is no rise
+    assert level.low > 0
+    assert (flat.status, flat.low, flat.high, flat.num_losses) == (Status.NO_BRACKET, 0.0, math.inf, 1)
 
 
 def test_a_loss_that_is_not_finite_is_told() -> None:
@@ -83,6 +113,16 @@ def test_a_loss_that_is_not_finite_is_told() -> None:
     found = critical_sharpness(Objective(nn.Linear(2, 1), lambda output, _: output.mean() * math.nan, (x, x)))
     assert found.status is Status.NOT_FINITE
     assert math.isnan(found.value)
+
+
+def test_either_of_loss_and_direction_that_is_not_finite_is_told() -> None:
+    """Fails if one of them stands for both: then a bracket is sought where there is none."""
+    objective, _, _ = problem()
+    far = critical_sharpness(objective, torch.full((6,), math.inf))
+    assert (far.status, far.low, far.high, far.num_losses) == (Status.NOT_FINITE, 0.0, math.inf, 1)
+    x = torch.ones(2, 2)
+    lost = Objective(nn.Linear(2, 1, bias=False), lambda output, _: output.mean() * math.nan, (x, x))
+    assert critical_sharpness(lost, torch.ones(2)).status is Status.NOT_FINITE
 
 
 def test_saved_and_loaded_equal_in_float32_and_everything_is_as_found(tmp_path: Path) -> None:
@@ -104,6 +144,7 @@ def test_saved_and_loaded_equal_in_float32_and_everything_is_as_found(tmp_path: 
     ("settings", "message"),
     [
         ({"tol": 0.0}, r"tol must be a number in \(0, 1\), got 0.0"),
+        ({"tol": 1.0}, r"tol must be a number in \(0, 1\), got 1.0"),
         ({"tol": math.nan}, r"tol must be a number in \(0, 1\), got nan"),
         ({"max_losses": 1}, "max_losses must be a whole number >= 2, got 1"),
         ({"direction": torch.ones(3)}, r"direction must be a flat vector of shape \(6,\)"),

@@ -54,7 +54,18 @@ def test_a_curve_of_one_rho_is_sharpness(kind: str, settings: dict[str, Any], ad
     one = sharpness(objective, 0.3, kind, adaptive, **settings)
     found = sharpness_curve(objective, [0.3], kind, adaptive, **settings)
     assert torch.equal(found.samples[0], one.samples)
-    shared = ("kind", "adaptive", "base_loss", "num_gradients", "num_losses", "seed", "m", "status")
+    shared = (
+        "kind",
+        "adaptive",
+        "scale",
+        "subspace",
+        "base_loss",
+        "num_gradients",
+        "num_losses",
+        "seed",
+        "m",
+        "status",
+    )
     assert [getattr(found, name) for name in shared] == [getattr(one, name) for name in shared]
     assert found.statuses == (one.status.name,)
     for name in ("rho", "value", "standard_error", "residual"):
@@ -82,18 +93,19 @@ def test_worst_case_never_falls_with_rho(case: Case) -> None:
 
 def test_the_worst_point_of_a_smaller_ball_counts_in_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if rises are not carried on, or are carried over what is not finite."""
-    rises = iter([1.0, 0.5, 2.0, math.nan, 1.5])
+    rises = iter([1.0, 0.5, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf, 3.0, 3.0])
 
     def one(*_: Any) -> Worst:
         return Worst(next(rises), torch.zeros(6), 0.0, 3.0, 1, 1)
 
     monkeypatch.setattr(curve, "worst_rise", one)
-    found = sharpness_curve(problem()[0], [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert_close(found.value, [1.0, 1.0, 2.0, math.nan, 1.5])
-    assert_close(found.residual, [0.0, math.nan, 0.0, 0.0, 0.0])
-    assert found.statuses == ("CONVERGED", "MAX_STEPS", "CONVERGED", "NOT_FINITE", "CONVERGED")
+    found = sharpness_curve(problem()[0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
+    assert_close(found.value, [1.0, 1.0, 2.0, math.nan, 1.5, math.inf, 1.2, -math.inf, 3.0, 3.0])
+    assert_close(found.residual, [0.0, math.nan, *[0.0] * 8])  # as high as before is no fall
+    assert found.statuses[:5] == ("CONVERGED", "MAX_STEPS", "CONVERGED", "NOT_FINITE", "CONVERGED")
+    assert found.statuses[5:8] == ("NOT_FINITE", "CONVERGED", "NOT_FINITE")
     assert found.status is Status.NOT_FINITE
-    assert (found.num_gradients, found.num_losses) == (5, 5)
+    assert (found.num_gradients, found.num_losses) == (10, 10)
 
 
 def test_all_rhos_see_the_same_subsets_and_perturbations() -> None:

@@ -7,13 +7,29 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from analysis import Objective, critical_sharpness, fisher_rao_norm, pac_bayes_sigma, relative_flatness
+from analysis import (
+    Objective,
+    critical_sharpness,
+    fisher_rao_norm,
+    normalized_logits,
+    pac_bayes_sigma,
+    relative_flatness,
+    sharpness,
+    weight_norm,
+)
 from tests.cases import CASES
 
 CALLS: dict[str, Callable[[Objective], Any]] = {
     "critical": critical_sharpness,
     "fisher-rao": fisher_rao_norm,
+    "fisher-rao, model": lambda objective: fisher_rao_norm(objective, "model"),
+    "norm": lambda objective: weight_norm(objective, objective.model.state_dict()),
+    "SAM": lambda objective: sharpness(objective, steps=0),
+    "centralized": lambda objective: sharpness(objective, subspace="centralized", steps=3),
+    "filters": lambda objective: sharpness(objective, adaptive="filters", steps=3),
+    "logits": lambda o: sharpness(o.with_loss(normalized_logits(nn.CrossEntropyLoss())), steps=3),
     "sigma": lambda objective: pac_bayes_sigma(objective, samples=2),
     "relative": lambda objective: relative_flatness(objective, max_hvps=10),
 }

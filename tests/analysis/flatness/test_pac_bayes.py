@@ -54,6 +54,29 @@ def test_without_an_answer_the_bounds_are_told() -> None:
     assert (lost.status, lost.num_losses) == (Status.NOT_FINITE, 1)
 
 
+def test_where_the_loss_leaves_the_numbers_the_last_sigma_below_is_told() -> None:
+    """L = -log(w) at w = 1 is NaN once a perturbation is below -1: 1 / max|z| bounds sigma, and there is no slope."""
+    x = torch.ones(2, 1, dtype=torch.float64)
+    model = nn.Linear(1, 1, bias=False).double()
+    nn.init.ones_(model.weight)
+    found = pac_bayes_sigma(Objective(model, lambda output, _: -output.log().mean(), (x, x)), 100.0, samples=8)
+    generator = torch.Generator().manual_seed(0)
+    largest = max(abs(float(torch.randn(1, generator=generator))) for _ in range(8))
+    assert found.low <= 1 / largest <= found.high <= found.low / 0.99
+    assert (found.value, found.status) == (found.low, Status.CONVERGED)
+    assert math.isnan(found.standard_error)
+
+
+@pytest.mark.parametrize("rise", [1e-6, 10.0])
+def test_losses_are_counted_and_a_search_from_either_side_is_short(rise: float) -> None:
+    seen: list[tuple[int, int]] = []
+    found = pac_bayes_sigma(problem()[0], rise, samples=3, progress=lambda *pair: seen.append(pair))
+    tries = len(seen) // 3
+    assert seen == [(1, 3), (2, 3), (3, 3)] * tries
+    assert found.num_losses == 1 + 6 * tries
+    assert tries <= abs(math.log2(found.value / 0.01)) + 1 + math.log2(1 / 0.01) + 1
+
+
 def test_saved_and_loaded_equal_in_float32(tmp_path: Path) -> None:
     found = pac_bayes_sigma(Objective(*CASES[1].make(torch.float32)), samples=3)
     found.save(tmp_path / "run.h5", "sigma")
@@ -65,6 +88,8 @@ def test_saved_and_loaded_equal_in_float32(tmp_path: Path) -> None:
     [
         ({"rise": 0.0}, "rise must be a finite number > 0, got 0.0"),
         ({"rise": math.nan}, "rise must be a finite number > 0, got nan"),
+        ({"rise": math.inf}, "rise must be a finite number > 0, got inf"),
+        ({"tol": 0.0}, r"tol must be a number in \(0, 1\), got 0.0"),
         ({"tol": 1.0}, r"tol must be a number in \(0, 1\), got 1.0"),
         ({"tol": math.nan}, r"tol must be a number in \(0, 1\), got nan"),
         ({"samples": 1}, "samples must be a whole number >= 2, got 1"),

@@ -57,6 +57,13 @@ def test_the_last_linear_layer_is_the_default_and_several_are_in_order(tmp_path:
     assert analysis.load(tmp_path / "run.h5", "sharpness/relative") == both
 
 
+def test_the_last_of_three_layers_is_the_default_and_so_is_a_model_that_is_one() -> None:
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    three = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1))
+    assert relative_flatness(Objective(three, nn.MSELoss(), (x, x[:, :1])), max_hvps=10).parameters == ("2.weight",)
+    assert relative_flatness(Objective(three[2], nn.MSELoss(), (x, x[:, :1])), max_hvps=10).parameters == ("weight",)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -21,7 +21,7 @@ RADII = (0.01, 0.3, 3.0)
 
 
 def search(**changes: Any) -> Search:
-    return Search(**{"rho": 0.1, "adaptive": False, "steps": 100, "restarts": 0, "tol": 1e-6, "seed": 0, **changes})
+    return Search(**{"rho": 0.1, "scale": "none", "steps": 100, "restarts": 0, "tol": 1e-6, "seed": 0, **changes})
 
 
 @pytest.mark.parametrize("rho", RADII)
@@ -40,7 +40,7 @@ def test_adaptive_is_the_maximum_in_relative_coordinates(rho: float) -> None:
     objective, hessian, gradient = problem()
     scale = objective.weights().abs()
     expected, point = maximum(scale[:, None] * hessian * scale, scale * gradient, rho)
-    found = worst_rise(objective, search(rho=rho, adaptive=True), lambda: None)
+    found = worst_rise(objective, search(rho=rho, scale="weights"), lambda: None)
     assert found.rise == pytest.approx(expected, rel=1e-9)
     assert_close(found.perturbation, scale * point, absolute=1e-3 * rho)
 
