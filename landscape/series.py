@@ -26,7 +26,7 @@ from landscape.fitting import load_weights
 from landscape.measuring import Subject, measure, samples_before
 from landscape.options import Given
 from landscape.progress import Display
-from landscape.results import RUN_FILE, kept_checkpoints
+from landscape.results import OVER_TRAINING, RUN_FILE, kept_checkpoints
 from landscape.sources import own_model
 from landscape.stages import Stage, is_finished
 from landscape.subjects import (
@@ -41,8 +41,6 @@ from landscape.subjects import (
     run_subject,
 )
 
-# Folder of a run for what is measured at the weights that training kept.
-OVER_TRAINING = "over-training"
 PLACE_NAME = "checkpoint"
 PLACE_KEY = f"training/{PLACE_NAME}"
 
