@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from landscape.measuring import Subject
+    from landscape.progress import Display
     from landscape.series import Series
     from landscape.stages import Stage
 
 
 def make(
     given: Given,
-    stages_of: Callable[[Subject, bool], list[Stage]],
+    stages_of: Callable[[Subject, bool, Display], list[Stage]],
     again: bool,
     quiet: bool,
     *,
@@ -34,7 +35,7 @@ def make(
 
     Args:
         given: What to measure.
-        stages_of: From a network, and whether several processes share the work, to the measurements.
+        stages_of: From a network, whether several processes share the work, and the display, to the measurements.
         again: Make finished ones anew.
         quiet: Show no progress.
         is_shared: Whether several processes can share these measurements.
@@ -57,7 +58,7 @@ def make(
             raise ValueError(f"this command works in one process, got {team.size}; start it without torchrun")
         made = []
         for subject in subjects(given, shown, team):
-            stages = stages_of(subject, team.size > 1)
+            stages = stages_of(subject, team.size > 1, shown)
             measure(subject, stages, shown, again=again, team=team)
             made.append((subject.path, [stage.key for stage in stages]))
     if team.is_first:
