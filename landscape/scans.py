@@ -41,7 +41,7 @@ class Scan:
         points: "51", or "31x21" for each direction; empty for the default of the kind.
         extent: "1.0" for [-1, 1], "-0.5:2", or "auto".
         directions: "random" or "hessian".
-        toward: Weights in the place of these, to which the directions lead: a `state_dict` of the network for each dimension.
+        toward: Instead of these, weights to which directions lead: a `state_dict` of the network for each dimension.
         normalize: As in `analysis.loss_surface`.
         zero_1d: The same.
         metrics: The same, by name.

@@ -159,7 +159,6 @@ def measure_series(
         try:
             for note in load_weights(series.objective.model, path, trust=series.trust):
                 display.note(note)
-            series.objective.release()
             file.parent.mkdir(parents=True, exist_ok=True)
             measure(_subject(series, path), missing[path], display, again=again)
             _note_place(file, path, position)

@@ -133,6 +133,11 @@ def test_finished_ones_are_skipped_and_a_stopped_one_goes_on(
     again = cli(*command)
     assert again.out.count("finished before, skipped") == 3
     assert again.out.endswith(done.out[done.out.index("checkpoint ") :])
+    # the order is that of the last call, which is the one that figures follow
+    turned = [word for epoch in (10, 1) for word in ("--checkpoint", f"ckpt/epoch-{epoch}.pt")]
+    assert rows(cli("measure", *turned, *command[3:])) == ["epoch-10", "epoch-1"]
+    positions = [int(read(f"out/epoch-{i}.h5", "training/checkpoint").variables["position"].data) for i in (10, 1)]
+    assert positions == [0, 1]
 
 
 @pytest.mark.usefixtures("few")
