@@ -203,6 +203,17 @@ def test_what_is_no_setting_does_not_forbid_to_compare(tmp_path: Path) -> None:
     assert settings(small)["m"] != settings(large)["m"]
 
 
+def test_samples_of_xtrace_are_not_taken_for_independent(tmp_path: Path) -> None:
+    """They share most of their basis: the spread of their differences is not that of the estimate."""
+    files = []
+    for name, steepness in (("a", 1.0), ("b", 1.1)):
+        found = objective(steepness)
+        trace = hessian_trace(found, method="xtrace", max_hvps=10)
+        files.append(stored(tmp_path / f"{name}.h5", found, {"trace": trace}))
+    row = rows(*files)["curvature/trace"]
+    assert row.how == "as if independent (no samples kept)"
+
+
 def test_of_probes_that_one_has_more_of_the_common_ones_are_paired(tmp_path: Path) -> None:
     files = []
     for name, steepness, probes in (("a", 1.0, 10), ("b", 1.1, 25)):
