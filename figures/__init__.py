@@ -5,7 +5,7 @@ from figures.comparison import compare_surfaces
 from figures.convexity import compare_convexity
 from figures.paraview import write_xdmf
 from figures.reading import Run, load_runs
-from figures.study import FIGURES, draw_run, draw_study
+from figures.study import FIGURES, draw_checkpoints, draw_run, draw_study
 
 __all__ = [
     "FIGURES",
@@ -13,6 +13,7 @@ __all__ = [
     "animate_trajectory",
     "compare_convexity",
     "compare_surfaces",
+    "draw_checkpoints",
     "draw_run",
     "draw_study",
     "load_runs",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from figures.accuracy import figure_accuracy
 from figures.agreement import figure_agreement
+from figures.checkpoints import figure_checkpoints
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
 from figures.covariance import figure_covariance
@@ -128,6 +129,32 @@ def draw_run(
                 written += _save(side_by_side([plane]), Path(output_dir), f"surface_{name}", formats)
                 written += _save(heights([plane]), Path(output_dir), f"surface_{name}_3d", formats)
     return written
+
+
+def draw_checkpoints(
+    paths: Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = FORMATS,
+    preset: str = TWO_COLUMN,
+) -> list[Path]:
+    """Draw what was measured at several checkpoints of one network.
+
+    Args:
+        paths: A result file for each, as `landscape measure` writes them for several checkpoints.
+        output_dir: As for `draw_study`.
+        formats: As for `draw_study`.
+        preset: As for `draw_study`.
+
+    Returns:
+        The files written: "checkpoints"; none for a single checkpoint.
+
+    Raises:
+        FileNotFoundError: A result file is missing.
+        SchemaError: One is not a result file of this version.
+    """
+    with context(preset):
+        return _save(figure_checkpoints([Run(Path(path)) for path in paths]), Path(output_dir), "checkpoints", formats)
 
 
 def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import files, measure, noise, path, study, surface, train, trajectory
+from landscape.commands import compare, files, measure, noise, path, study, surface, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -27,7 +27,13 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
     path.path,
     noise.noise,
 )
-FINISHED_WORK: tuple[Callable[..., None], ...] = (files.figures, files.export, files.verify, files.inspect)
+FINISHED_WORK: tuple[Callable[..., None], ...] = (
+    files.figures,
+    compare.compare,
+    files.export,
+    files.verify,
+    files.inspect,
+)
 
 
 class OneLine(TyperGroup):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,29 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, trust: bool 
     )
     model.load_state_dict(weights)
     return [f"{where}: {note}" for note in notes]
+
+
+def fitted_with_notes(
+    model: nn.Module, weights: Weights, path: str | os.PathLike[str], note: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint under the names of a network, and say what was done to them.
+
+    Args:
+        model: Is not changed.
+        weights: As they were saved.
+        path: Where they were read; begins the notes, and the message of an error.
+        note: Called with each note.
+
+    Returns:
+        As from `fitted`.
+
+    Raises:
+        ValueError: As `fitted`.
+    """
+    found, notes = fitted(model, weights, os.fspath(path))
+    for text in notes:
+        note(f"{os.fspath(path)}: {text}")
+    return found
 
 
 def fitted(model: nn.Module, weights: Weights, what: str) -> tuple[dict[str, Tensor], list[str]]:

@@ -17,13 +17,9 @@ import numpy as np
 from analysis import Objective
 from analysis.store import Measurement, Variable, create, list_measurements, provenance, read, read_attributes, write
 from gcsam.training.team import Team
+from landscape.measured_data import DATA_KEY, DATA_NAME, is_same_data
 from landscape.progress import Display
 from landscape.stages import Stage, is_finished
-
-DATA_NAME = "measured_data"
-DATA_KEY = f"training/{DATA_NAME}"
-# Two passes over the same data in another order differ by the rounding of a sum in float64.
-SAME_DATA = 1e-6
 
 
 @dataclass(frozen=True)
@@ -149,12 +145,9 @@ def _data_record(subject: Subject, total: float, squares: float) -> Measurement:
 
 
 def _check_data(subject: Subject, total: float, squares: float) -> None:
-    stored = {name: variable.data for name, variable in read(subject.path, DATA_KEY).variables.items()}
-    scale = max(float(stored["sum_of_squares"]), 1.0)
-    same = abs(float(stored["sum"]) - total) <= SAME_DATA * scale**0.5
-    same = same and abs(float(stored["sum_of_squares"]) - squares) <= SAME_DATA * scale
-    if not same:
+    stored = read(subject.path, DATA_KEY).variables
+    if not is_same_data(stored, total, squares):
         raise ValueError(
-            f"{subject.path} holds measurements on {stored['data']}, given are other data ({subject.data}); "
+            f"{subject.path} holds measurements on {stored['data'].data}, given are other data ({subject.data}); "
             "give the same data, or another file by --output"
         )

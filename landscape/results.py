@@ -20,6 +20,7 @@ VERDICTS = "claims/verdicts"
 PROBE_FILE, PROBE = "probe.h5", "training/probe"
 # The stage that the measurements wait for.
 TRAINING = "training"
+OVER_TRAINING = "over-training"  # folder of a run for what is measured at these weights, a file for each
 TRAJECTORY = "trajectory"  # folder of a run where training keeps the weights
 
 
@@ -66,6 +67,18 @@ def kept_checkpoints(run: Path) -> list[Path]:
             "train with --trajectory-every 1"
         )
     return found
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the result files of several checkpoints, as `landscape measure` lays them out.
+
+    Args:
+        folder: It need not exist.
+
+    Returns:
+        In alphabetical order; none in the folder of a run or of a study.
+    """
+    return sorted(path for path in folder.glob("*.h5") if path.name not in {RUN_FILE, STUDY_FILE})
 
 
 def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:

@@ -41,7 +41,7 @@ class Scan:
         points: "51", or "31x21" for each direction; empty for the default of the kind.
         extent: "1.0" for [-1, 1], "-0.5:2", or "auto".
         directions: "random" or "hessian".
-        toward: Weights in the place of these, to which the directions lead: one `state_dict` for each dimension.
+        toward: Instead of these, weights to which directions lead: a `state_dict` of the network for each dimension.
         normalize: As in `analysis.loss_surface`.
         zero_1d: The same.
         metrics: The same, by name.
@@ -167,7 +167,8 @@ def scan(wanted: Scan, splits: Mapping[str, Any] | None = None, *, distributed: 
             "name": name,
             "progress": progress,
         }
-        given = _toward(objective, wanted.toward) if wanted.toward else wanted.directions
+        toward = [objective.flat(end) - objective.weights() for end in wanted.toward]
+        given = toward or wanted.directions
         if wanted.of != LOSS:
             function = analysis.curvature_map if wanted.of == CURVATURE else analysis.gradient_field
             return function(objective, given, **shared)
@@ -189,13 +190,6 @@ def scan(wanted: Scan, splits: Mapping[str, Any] | None = None, *, distributed: 
     settings = _settings(wanted, points, extent, splits)
     decides = bool(wanted.toward) or wanted.has_own_splits
     return Stage("surface", name, title, settings, compute, True, cells * cost, decides_itself=decides)
-
-
-def _toward(objective: Objective, checkpoints: Sequence[Mapping[str, Any]]) -> list[Any]:
-    from landscape.fitting import fitted
-
-    ends = [fitted(objective.model, checkpoint, "--toward")[0] for checkpoint in checkpoints]
-    return [objective.flat(end) - objective.weights() for end in ends]
 
 
 def _settings(

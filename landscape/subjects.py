@@ -19,6 +19,8 @@ from landscape.progress import Display
 from landscape.results import RUN_FILE, SELECTED
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from analysis import Objective
     from gcsam.training import Splits, TrainRun
     from gcsam.training.team import Team
@@ -49,33 +51,25 @@ def subjects(given: Given, display: Display, team: Team | None = None) -> Iterat
         ValueError: Both or neither of run folders and an own network, an incomplete one, or any part that is wrong.
         FileNotFoundError: A folder or file that is not there.
     """
-    own = {
-        "--model": given.model,
-        "--checkpoint": given.checkpoint,
-        "--data": given.data,
-        "--loss": given.loss,
-    }
-    if given.runs and any(own.values()):
-        named = ", ".join(option for option, value in own.items() if value)
-        raise ValueError(f"give run folders or your own network, not both: got {given.runs[0]} and {named}")
+    check_one_kind(given)
     if given.output is not None and not given.output.resolve().parent.is_dir():
         raise FileNotFoundError(f"--output {given.output}: no folder {given.output.resolve().parent}; make it first")
     device = given.device.resolve() if team is None else str(team.device)
     if not given.runs:
-        yield _own(given, own, display, device)
+        yield _own(given, display, device)
         return
     if given.test_data:
         raise ValueError(f"--test-data {given.test_data}: for runs give --split test")
     if given.output is not None and len(given.runs) > 1:
         raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
-    _check_samples(given.samples)
-    opened = [open_run(_folder(path)) for path in given.runs]
+    check_samples(given.samples)
+    opened = [open_run(folder_of(path)) for path in given.runs]
     for run in opened:
         target = given.output or run.directory / (RUN_FILE if given.on == TRAIN else f"{given.on}.h5")
         yield run_subject(
             run,
             device,
-            limit=_limit(given.samples, target),
+            limit=limit_of(given.samples, samples_before(target) or SAMPLES),
             output=target,
             on=given.on,
             beside=given.splits,
@@ -171,24 +165,64 @@ def run_subject(
     )
 
 
-def _folder(path: Path) -> Path:
-    """Return the folder of a run, given as such or by the result file in it."""
+def folder_of(path: Path) -> Path:
+    """Return the folder of a run, given as such or by the result file in it.
+
+    Args:
+        path: From the command line.
+    """
     return path.parent if path.name == RUN_FILE else path
 
 
-def _check_samples(samples: str) -> None:
+def check_samples(samples: str) -> None:
+    """Refuse what is no number of samples.
+
+    Args:
+        samples: From the command line.
+
+    Raises:
+        ValueError: It is neither empty, nor "all", nor a number of at least 2.
+    """
     if samples not in {"", "all"} and not (samples.isdecimal() and int(samples) >= 2):
         raise ValueError(f"--samples must be all or a number of at least 2, got {samples!r}")
 
 
-def _limit(samples: str, path: Path) -> int | None:
-    """Return how many images to measure on; without a wish as many as before, for one file is on the same data."""
+def limit_of(samples: str, before: int) -> int | None:
+    """Return how many images to measure on, None for all.
+
+    Args:
+        samples: From the command line.
+        before: Taken without a wish: as many as before, for one file is on the same data.
+    """
     if samples == "all":
         return None
-    return int(samples) if samples else samples_before(path) or SAMPLES
+    return int(samples) if samples else before
 
 
-def _own(given: Given, options: dict[str, str], display: Display, device: str) -> Subject:
+def check_one_kind(given: Given) -> None:
+    """Refuse run folders beside an own network.
+
+    Args:
+        given: From the command line.
+
+    Raises:
+        ValueError: Both were given.
+    """
+    named = ", ".join(option for option, value in _own_values(given).items() if value)
+    if given.runs and named:
+        raise ValueError(f"give run folders or your own network, not both: got {given.runs[0]} and {named}")
+
+
+def own_options(given: Given) -> dict[str, str]:
+    """Return what names the user's own network, by option without its dashes.
+
+    Args:
+        given: From the command line.
+
+    Raises:
+        ValueError: Something is missing, or an option is one for runs.
+    """
+    options = _own_values(given)
     missing = [option for option, value in {**options, "--output": given.output}.items() if not value]
     if len(missing) == len(options) + 1:
         raise ValueError("give run folders, or your own network by --model, --checkpoint, --data, --loss and --output")
@@ -196,24 +230,53 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
         raise ValueError(f"your own network needs {', '.join(missing)} too; --help shows an example")
     if given.on != TRAIN:
         raise ValueError(f"--on {given.on}: is of a run; for your own network give these data as --data")
+    return {option.removeprefix("--"): value for option, value in options.items()}
+
+
+def own_objective(model: nn.Module, given: Given) -> Objective:
+    """Return the user's own network with its data and loss, tried on the first batch.
+
+    Args:
+        model: On its device.
+        given: From the command line.
+
+    Raises:
+        ValueError: A function cannot be found or fails, or model, data and loss do not fit together.
+    """
     from analysis import Objective
+    from landscape.sources import own_data, own_loss
+
+    objective = Objective(model, own_loss(given.loss), own_data(given.data), batchnorm=given.batchnorm)
+    _try_first_batch(objective, given)
+    return objective
+
+
+def _own_values(given: Given) -> dict[str, str]:
+    return {
+        "--model": given.model,
+        "--checkpoint": given.checkpoint,
+        "--data": given.data,
+        "--loss": given.loss,
+    }
+
+
+def _own(given: Given, display: Display, device: str) -> Subject:
+    options = own_options(given)
     from landscape.checkpoints import hash_of_weights
     from landscape.fitting import load_weights
-    from landscape.sources import own_data, own_loss, own_model
+    from landscape.sources import own_data, own_model
 
     model = own_model(given.model)
     for note in load_weights(model, given.checkpoint, trust=given.trust_checkpoint):
         display.note(note)
     if given.splits:
         raise ValueError(f"--split {given.splits[0]}: is of a run; for your own network give --test-data")
-    objective = Objective(model.to(device), own_loss(given.loss), own_data(given.data), batchnorm=given.batchnorm)
-    _try_first_batch(objective, given)
     return Subject(
         title=f"{given.model} with {given.checkpoint}",
         path=Path(given.output or ""),
-        objective=objective,
+        objective=own_objective(model.to(device), given),
         checkpoint_sha256=hash_of_weights(given.checkpoint),
-        config=json.dumps({option.removeprefix("--"): value for option, value in options.items()}),
+        config=json.dumps(options),
         data=given.data,
         splits={"test": own_data(given.test_data, "--test-data")} if given.test_data else {},
     )

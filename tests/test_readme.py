@@ -67,10 +67,14 @@ def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
     exec(PYTHON[2], names)
     monkeypatch.chdir(tmp_path)
     torch.save(names["model"]().state_dict(), "mynet.pt")  # type: ignore[operator]
-    (block,) = [block for block in SHELL if "mynet.h5" in block]
-    for command in block.splitlines():
+    (tmp_path / "ckpt").mkdir()
+    for epoch in (1, 2):
+        torch.save(names["model"]().state_dict(), f"ckpt/epoch-{epoch}.pt")  # type: ignore[operator]
+    for command in [line for block in SHELL if "mynet" in block for line in block.splitlines()]:
         run(command.replace("landscape surface", "landscape surface --points 3"), tmp_path)
     assert list((tmp_path / "mynet-figures").glob("*.png"))
+    assert (tmp_path / "measured" / "figures" / "checkpoints.png").is_file()
+    assert (tmp_path / "difference.h5").is_file()
 
 
 @pytest.mark.slow

@@ -43,7 +43,9 @@ StyleOption = Annotated[
 
 
 def figures(
-    path: Annotated[Path, typer.Argument(help="A study's folder, a run's folder, or a result file.")],
+    path: Annotated[
+        Path, typer.Argument(help="A study's folder, a run's, one of several checkpoints, or a result file.")
+    ],
     output: Folder = None,
     style: StyleOption = Style.TWO_COLUMN,
     formats: Formats = "png,pdf",
@@ -53,12 +55,14 @@ def figures(
 
     A study:  [bold]landscape figures runs/digits[/bold]
 
+    Measures over several checkpoints, from the folder of landscape measure:  landscape figures measured
+
     A run, for a paper of one column:  landscape figures runs/resnet20 --style one-column --formats pdf,svg
 
     With its trajectory as a film:  landscape figures runs/resnet20 --animate resnet20.gif
     """
-    from figures import animate_trajectory, draw_run, draw_study
-    from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, find_runs
+    from figures import animate_trajectory, draw_checkpoints, draw_run, draw_study
+    from landscape.results import FIGURES, OVER_TRAINING, RUN_FILE, STUDY_FILE, checkpoint_files, find_runs
     from landscape.tables import show
 
     forms, preset = _formats(formats), style.value
@@ -67,9 +71,14 @@ def figures(
         file = path if path.is_file() else path / RUN_FILE
         if animate is not None:  # first: a name that no film can have is said before anything is drawn
             film = [animate_trajectory(file, animate, preset=preset)]
-        written = draw_run(file, output or file.parent / FIGURES, formats=forms, preset=preset)
+        folder = output or file.parent / FIGURES
+        written = draw_run(file, folder, formats=forms, preset=preset)
+        if path.is_dir():  # all of the run, what was measured over its training too
+            written += draw_checkpoints(checkpoint_files(path / OVER_TRAINING), folder, formats=forms, preset=preset)
     elif animate is not None:
         raise ValueError(f"--animate draws the trajectory of one run, {path} is none; give a run's folder or its file")
+    elif files := checkpoint_files(path):
+        written = draw_checkpoints(files, output or path / FIGURES, formats=forms, preset=preset)
     else:
         study = path / STUDY_FILE
         written = draw_study(

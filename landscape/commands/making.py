@@ -1,7 +1,8 @@
 """Open the networks given, make the measurements wanted on each, and print them: what all measuring commands do.
 
-Right when measurements made now and those found made are printed alike (`tests/landscape/test_stages_alone.py`), and
-several processes write one file (`tests/landscape/test_surface.py`).
+Right when measurements made now and those found made are printed alike (`tests/landscape/test_stages_alone.py`),
+several processes write one file (`tests/landscape/test_surface.py`), and of several checkpoints each has its row
+(`tests/landscape/test_series.py`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from landscape.measuring import Subject
+    from landscape.progress import Display
+    from landscape.series import Series
     from landscape.stages import Stage
 
 
 def make(
     given: Given,
-    stages_of: Callable[[Subject, bool], list[Stage]],
+    stages_of: Callable[[Subject, bool, Display], list[Stage]],
     again: bool,
     quiet: bool,
     *,
@@ -32,7 +35,7 @@ def make(
 
     Args:
         given: What to measure.
-        stages_of: From a network, and whether several processes share the work, to the measurements.
+        stages_of: From a network, whether several processes share the work, and the display, to the measurements.
         again: Make finished ones anew.
         quiet: Show no progress.
         is_shared: Whether several processes can share these measurements.
@@ -55,9 +58,44 @@ def make(
             raise ValueError(f"this command works in one process, got {team.size}; start it without torchrun")
         made = []
         for subject in subjects(given, shown, team):
-            stages = stages_of(subject, team.size > 1)
+            stages = stages_of(subject, team.size > 1, shown)
             measure(subject, stages, shown, again=again, team=team)
             made.append((subject.path, [stage.key for stage in stages]))
     if team.is_first:
         for path, keys in made:
             show(measured_table(path, keys), *(report(path) if report is not None else ()))
+
+
+def make_series(given: Given, opened: Callable[[], Series], stages: list[Stage], again: bool, quiet: bool) -> None:
+    """Make the measurements at several checkpoints, and print a row for each.
+
+    Args:
+        given: What to measure.
+        opened: Opens the checkpoints.
+        stages: The measurements.
+        again: Make finished ones anew.
+        quiet: Show no progress.
+
+    Raises:
+        ValueError: Started by torchrun.
+        RuntimeError: Some could not be measured; the others were, and were printed.
+    """
+    import torch
+
+    from gcsam.training.team import Team
+    from landscape.progress import display
+    from landscape.series import failure, measure_series
+    from landscape.series_table import LEGEND, series_table
+    from landscape.tables import show
+
+    team = Team(torch.device(given.device.resolve()))
+    with team, display(quiet=quiet or not team.is_first) as shown:
+        if team.size > 1:
+            raise ValueError(f"this command works in one process, got {team.size}; start it without torchrun")
+        series = opened()
+        failed = measure_series(series, stages, shown, again=again)
+    files = [file for path, file in series.files.items() if path not in failed]
+    if files:
+        show(series_table(files), LEGEND)
+    if failed:
+        raise RuntimeError(failure(failed, len(series.files)))

@@ -40,10 +40,8 @@ from landscape.options import (
 if TYPE_CHECKING:
     from analysis import Objective, Result
     from landscape.measuring import Subject
+    from landscape.progress import Display
     from landscape.stages import Progress, Stage
-
-
-ENDS = ("start", "end")
 
 
 class Curve(str, enum.Enum):
@@ -98,7 +96,8 @@ def path(
     Two networks trained elsewhere:
     landscape path one.pt two.pt --model nets:build --data nets:data --loss nets:loss --output way.h5
     """
-    from landscape.checkpoints import read_weights
+    from landscape.checkpoints import read_weights, weight_files
+    from landscape.fitting import fitted_with_notes
     from landscape.scans import parse_extent
     from landscape.sources import named_metric
 
@@ -122,7 +121,7 @@ def path(
         batchnorm=batchnorm.value,
         trust_checkpoint=trust_checkpoint,
     )
-    ends = read_weights(start, trust=trust_checkpoint), read_weights(end, trust=trust_checkpoint)
+    weight_files(end)  # one that is not there is said before anything is loaded
     options: dict[str, Any] = {
         "points": points,
         "metrics": dict(map(named_metric, metric or [])),
@@ -134,7 +133,10 @@ def path(
         Curve.BEZIER: {"steps": steps, "seed": seed},
     }
 
-    def stages_of(subject: Subject, is_shared: bool) -> list[Stage]:
+    def stages_of(subject: Subject, is_shared: bool, shown: Display) -> list[Stage]:
+        model = subject.objective.model  # holds the weights of the start already
+        first = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+        ends = first, fitted_with_notes(model, read_weights(end, trust=trust_checkpoint), end, shown.note)
         shared = {**options, "splits": subject.splits, "distributed": is_shared}
         return [_stage(way, ends, {**shared, **ways[way]}, batchnorm.value) for way in curve or [Curve.LINEAR]]
 
@@ -148,11 +150,9 @@ def _stage(way: Curve, ends: tuple[Any, Any], options: dict[str, Any], batchnorm
 
     def compute(objective: Objective, file: Any, progress: Progress) -> Result:
         import analysis
-        from landscape.fitting import fitted
 
         function = analysis.linear_path if way is Curve.LINEAR else analysis.bezier_path
-        start, end = (fitted(objective.model, weights, what)[0] for weights, what in zip(ends, ENDS, strict=True))
-        found: Result = function(objective, start, end, **options, path=file, name=name, progress=progress)
+        found: Result = function(objective, *ends, **options, path=file, name=name, progress=progress)
         return found
 
     further = [f"{split}/{of}" for split in options["splits"] for of in ("loss", *options["metrics"])]

@@ -5,6 +5,7 @@ Right when each option reaches the scan, and two processes make the file of one 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -43,6 +44,7 @@ from landscape.options import (
 
 if TYPE_CHECKING:
     from landscape.measuring import Subject
+    from landscape.progress import Display
     from landscape.stages import Stage
 
 
@@ -162,6 +164,7 @@ def surface(
     Started by [bold]torchrun -m[/bold], several processes share the cells of one file.
     """
     from landscape.checkpoints import read_weights
+    from landscape.fitting import fitted_with_notes
     from landscape.sources import named_metric
 
     given = Given(
@@ -200,7 +203,9 @@ def surface(
     )
     scans.scan(wanted)  # a wrong word is said before anything is loaded
 
-    def stages_of(subject: Subject, is_shared: bool) -> list[Stage]:
-        return [scans.scan(wanted, subject.splits, distributed=is_shared)]
+    def stages_of(subject: Subject, is_shared: bool, shown: Display) -> list[Stage]:
+        named = zip(toward or [], ends, strict=True)
+        fitting = [fitted_with_notes(subject.objective.model, end, path, shown.note) for path, end in named]
+        return [scans.scan(dataclasses.replace(wanted, toward=fitting), subject.splits, distributed=is_shared)]
 
     make(given, stages_of, again, quiet, is_shared=True)

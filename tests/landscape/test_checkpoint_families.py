@@ -180,16 +180,38 @@ def test_gpt2_on_the_command_line(nets: Any, cli: Callable[..., Done]) -> None:
     assert "net.h5 belongs to the checkpoint with SHA-256" in refused.err
 
 
-def test_a_direction_toward_a_folder_and_a_path_to_it(nets: Any, cli: Callable[..., Done]) -> None:
+class Reading:
+    """Notes which checkpoints are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paths: list[str] = []
+
+        def noting(path: Any, **options: Any) -> Any:
+            self.paths.append(str(path))
+            return read_weights(path, **options)
+
+        for place in ("landscape.checkpoints.read_weights", "landscape.fitting.read_weights"):
+            monkeypatch.setattr(place, noting)
+
+
+def test_a_direction_toward_a_folder_and_a_path_to_it(
+    nets: Any, cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fails if the names of another end are not fitted: here a folder without the head, and a file with a prefix."""
     nets.gpt2().save_pretrained("one")
     torch.save(nn.DataParallel(nets.gpt2()).state_dict(), "two.pt")
     own = f"--model nets:gpt2 --data nets:data --loss {LOSS}".split()
     line = "surface --dimensions 1 --points 3 --extent 0:1 --toward two.pt --checkpoint one".split()
+    notes = ["one: filled 'lm_head.weight' from", "two.pt: removed 'module.' from the names of the weights"]
     done = cli(*line, *own, "--output", "line.h5")
     assert done.status == 0, done.err
-    done = cli("path", "one", "two.pt", "--points", "3", *own, "--output", "way.h5")
+    assert [done.out.count(note) for note in notes] == [1, 1]
+    read = Reading(monkeypatch)
+    both = ("--curve", "linear", "--curve", "bezier", "--steps", "2")
+    done = cli("path", "one", "two.pt", "--points", "3", *both, *own, "--output", "way.h5")
     assert done.status == 0, done.err
+    assert [done.out.count(note) for note in notes] == [1, 1]  # of both ends, and not once for each curve
+    assert read.paths == ["one", "two.pt"]
     losses = [opened("gpt2", name)[0].loss() for name in ("one", "two.pt")]
     for file, name in (("line.h5", "line"), ("way.h5", "linear_path")):
         found = load(file, name).loss.flatten()[[0, -1]].tolist()  # type: ignore[union-attr]

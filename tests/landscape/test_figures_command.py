@@ -13,6 +13,7 @@ from analysis.store import write
 from figures.style import PRESETS
 from landscape.commands.files import KNOWN_FORMATS, Style
 from tests.figures.synthetic import bowl, measurement, write_run
+from tests.figures.test_checkpoints import stored as stored_checkpoint
 from tests.figures.test_trajectory import stored
 from tests.landscape.conftest import Done
 
@@ -70,6 +71,23 @@ def test_another_format_is_one_line(cli: Callable[..., Done], run: Path, given: 
     expected = f"--formats must be any of {', '.join(KNOWN_FORMATS)}, separated by commas, got {given!r}\n"
     assert done.err == f"landscape figures: {expected}"
     assert not (run / "figures").exists()
+
+
+def test_several_checkpoints_are_drawn_from_their_folder_and_with_their_run(
+    cli: Callable[..., Done], run: Path, tmp_path: Path
+) -> None:
+    """Fails if a folder of result files is taken for that of a study."""
+    for folder in (tmp_path / "measured", run / "over-training"):
+        folder.mkdir()
+        for epoch, scale in ((1, 1.0), (2, 2.0)):
+            stored_checkpoint(folder / f"epoch-{epoch}.h5", scale)
+    assert lines(cli("figures", tmp_path / "measured")) == ["checkpoints.png", "checkpoints.pdf"]
+    assert (tmp_path / "measured" / "figures" / "checkpoints.png").is_file()
+    drawn = lines(cli("figures", run, "--formats", "png", "--style", "one-column"))
+    assert drawn == ["surface_fine.png", "surface_fine_3d.png", "checkpoints.png"]
+    with Image.open(run / "figures" / "checkpoints.png") as image:
+        assert image.size[0] == 5.5 * 200
+    assert "checkpoints.png" not in lines(cli("figures", run / "run.h5", "--formats", "png"))
 
 
 def test_a_film_is_drawn_beside_the_figures(cli: Callable[..., Done], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.landscape.conftest import Done
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = (
     *("study", "train", "measure", "surface", "trajectory", "path", "noise"),
-    *("figures", "export", "verify", "inspect"),
+    *("figures", "compare", "export", "verify", "inspect"),
 )
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +34,8 @@ def test_the_example_parses(name: str) -> None:
     examples = re.findall(rf"landscape {name} .*", re.sub(r"\[/?bold\]", "\n", command.help))
     assert examples
     if name in {"measure", "surface", "path", "noise"}:
-        assert len(examples) == 2  # a run, and an own network
+        # a run, and an own network; measure also takes several checkpoints of either
+        assert len(examples) == (4 if name == "measure" else 2)
     for example in examples:
         command.make_context(name, shlex.split(example)[2:])  # raises where an option does not exist
 

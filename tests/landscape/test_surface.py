@@ -149,6 +149,9 @@ def test_other_ends_are_not_taken_for_finished(cli: Callable[..., Done], own: Pa
         ("surface RUN --test-data nets:data", "--test-data nets:data: for runs give --split test"),
         ("surface RUN --of curvature --metric accuracy", "--of curvature is of a plane"),
         ("path RUN RUN --output way.h5", "start and end must differ, got equal weights"),
+        ("path RUN nowhere.pt --output way.h5", "nowhere.pt: no such file; give the one that torch.save wrote, a"),
+        ("path RUN odd.pt --output way.h5", "odd.pt: does not fit the model: it lacks "),
+        ("surface RUN --toward odd.pt --dimensions 1", "odd.pt: does not fit the model: it lacks "),
         ("path RUN RUN", "a path belongs to neither end alone: give --output FILE.h5"),
         ("path RUN RUN --extent 2 --output way.h5", "--extent must be LOW:HIGH with LOW < HIGH"),
     ],
@@ -157,6 +160,7 @@ def test_mistakes_are_one_line(
     command: str, message: str, cli: Callable[..., Done], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    torch.save({"odd": torch.ones(2)}, "odd.pt")
     done = cli(*(run if word == "RUN" else word for word in command.split()))
     assert done.status == 2
     assert message in done.err
