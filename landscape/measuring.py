@@ -18,7 +18,7 @@ from analysis import Objective
 from analysis.store import Measurement, Variable, create, list_measurements, provenance, read, read_attributes, write
 from gcsam.training.team import Team
 from landscape.progress import Display
-from landscape.stages import Stage, is_finished
+from landscape.stages import NotAvailable, Stage, is_finished
 
 DATA_NAME = "measured_data"
 DATA_KEY = f"training/{DATA_NAME}"
@@ -76,12 +76,15 @@ def measure(
         if is_done:
             display.note(f"{stage.title}: finished before, skipped (--again makes it anew)")
             continue
-        with display.stage(stage.title) as advance:
-            # what is made anew replaces the old numbers at its end, and not cell by cell
-            path = None if again or not stage.is_grid else subject.path
-            result = stage.compute(subject.objective, path, advance)
-            if path is None and is_first:
-                result.save(subject.path, stage.name)
+        try:
+            with display.stage(stage.title) as advance:
+                # what is made anew replaces the old numbers at its end, and not cell by cell
+                path = None if again or not stage.is_grid else subject.path
+                result = stage.compute(subject.objective, path, advance)
+                if path is None and is_first:
+                    result.save(subject.path, stage.name)
+        except NotAvailable as error:
+            display.note(f"{stage.title}: not available, {error}")
 
 
 def check_checkpoint(path: Path, sha256: str) -> None:

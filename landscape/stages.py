@@ -30,6 +30,10 @@ UNFINISHED = "INTERRUPTED"
 GRADIENT_NOISE = "gradient_noise"
 
 
+class NotAvailable(ValueError):
+    """A measurement that cannot be had of this network, which is no reason to stop the others."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One measurement.

@@ -138,7 +138,9 @@ def sharpness_plan(
     return planned(wanted, setup, limit, seconds_of_a_gradient(objective))
 
 
-def planned(wanted: Iterable[Measure], setup: Setup, limit: Limit, pace: float) -> SharpnessPlan:
+def planned(
+    wanted: Iterable[Measure], setup: Setup, limit: Limit, pace: float, *, is_whole: bool = False
+) -> SharpnessPlan:
     """Return the plan for measures of known costs.
 
     Args:
@@ -146,13 +148,15 @@ def planned(wanted: Iterable[Measure], setup: Setup, limit: Limit, pace: float) 
         setup: Fitted to the objective.
         limit: What may be spent.
         pace: Seconds of a gradient.
+        is_whole: Whether a measure is left out where it is expected to cost more than is left, instead of cut short.
     """
     measures = list(wanted)
     left = min(limit.gradients, limit.seconds / max(pace, 1e-9)) - NUM_PACE
     units: dict[str, int] = {}
     for measure in by_priority(measures):
         effort = measure.effort(setup)
-        units[measure.name] = effort.affordable(left)
+        fits = effort.full if effort.expected(effort.full) <= left else 0
+        units[measure.name] = fits if is_whole else effort.affordable(left)
         if units[measure.name]:
             left -= effort.expected(units[measure.name])
     lines = []

@@ -122,10 +122,26 @@ def _texts(line: Line) -> tuple[str, str]:
     if line.status in MISSING:
         price = f" ({line.expected:.0f})" if line.status == "LEFT_OUT" and line.expected else ""
         return "", MISSING[line.status] + price
-    value, low, high = numbers([line.value, line.low, line.high])
-    if line.meaning in {EXACT, AT_LEAST}:
-        return value, {EXACT: "exact", AT_LEAST: "at least"}[line.meaning]
-    return value, "" if math.isnan(line.low) else f"[{low}, {high}]"
+    return number_and_interval(line.value, line.low, line.high, line.meaning)
+
+
+def number_and_interval(value: float, low: float, high: float, meaning: str) -> tuple[str, str]:
+    """Return a number and its interval as text, with as many decimals.
+
+    Args:
+        value: The number.
+        low: Lower end; NaN for none.
+        high: Upper end.
+        meaning: Of the interval.
+
+    Example:
+        >>> number_and_interval(1.0, 0.5, 1.5, "t, 9 pairs")
+        ('1.000', '[0.500, 1.500]')
+    """
+    texts = numbers([value, low, high])
+    if meaning in {EXACT, AT_LEAST}:
+        return texts[0], {EXACT: "exact", AT_LEAST: "at least"}[meaning]
+    return texts[0], "" if math.isnan(low) else f"[{texts[1]}, {texts[2]}]"
 
 
 def _unit(line: Line) -> str:
