@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from analysis.probe.probe import Probe
     from analysis.probe.record import ProbeNoise, ProbeRecord
     from analysis.probe.schedule import Schedule, at_steps, every, every_epoch, log_spaced
+    from analysis.report.magnitudes import Magnitudes, magnitudes
+    from analysis.report.plan import SharpnessPlan, sharpness_plan
+    from analysis.report.rows import SharpnessReport
+    from analysis.report.sharpness_report import sharpness_report
     from analysis.self_check import SelfCheck
     from analysis.surface.bezier import bezier_path
     from analysis.surface.fields import curvature_map, gradient_field
@@ -75,6 +79,7 @@ __all__ = [
     "LayerTails",
     "Line",
     "LinearPath",
+    "Magnitudes",
     "MinibatchNoise",
     "NoiseComparison",
     "NoiseCovariance",
@@ -96,6 +101,8 @@ __all__ = [
     "Sharpness",
     "SharpnessCurve",
     "SharpnessDifference",
+    "SharpnessPlan",
+    "SharpnessReport",
     "SpectralDensity",
     "Status",
     "Surface",
@@ -132,6 +139,7 @@ __all__ = [
     "loss_block",
     "loss_line",
     "loss_surface",
+    "magnitudes",
     "minibatch_noise",
     "noise_covariance",
     "normalized_logits",
@@ -141,6 +149,8 @@ __all__ = [
     "sharpness",
     "sharpness_curve",
     "sharpness_difference",
+    "sharpness_plan",
+    "sharpness_report",
     "spectral_density",
     "tail_index",
     "trajectory",
@@ -183,6 +193,10 @@ _HOMES = {
     "analysis.probe.probe": ("Probe",),
     "analysis.probe.record": ("ProbeNoise", "ProbeRecord"),
     "analysis.probe.schedule": ("Schedule", "at_steps", "every", "every_epoch", "log_spaced"),
+    "analysis.report.magnitudes": ("Magnitudes", "magnitudes"),
+    "analysis.report.plan": ("SharpnessPlan", "sharpness_plan"),
+    "analysis.report.rows": ("SharpnessReport",),
+    "analysis.report.sharpness_report": ("sharpness_report",),
     "analysis.self_check": ("SelfCheck",),
     "analysis.surface.bezier": ("bezier_path",),
     "analysis.surface.fields": ("curvature_map", "gradient_field"),

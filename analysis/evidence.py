@@ -45,6 +45,8 @@ class Status(enum.Enum):
     NO_SPREAD = "The numbers do not vary enough to say anything about their tails; the estimate is NaN."
     ZERO_NOISE = "All per-sample gradients are equal: their covariance is zero, and no direction belongs to it."
     FAILED = "The measurement ended with an error, which was shown as a warning; its numbers are NaN."
+    NOT_AVAILABLE = "The objective lacks what this measure needs; the note says what."
+    LEFT_OUT = "The budget was spent before; the cost expected says what it would have taken."
     INTERRUPTED = "The measurement was stopped early; `done` says which numbers exist. Run it again to go on."
 
 

@@ -19,7 +19,7 @@ from analysis.store import Measurement, Variable, create, list_measurements, pro
 from gcsam.training.team import Team
 from landscape.measured_data import DATA_KEY, DATA_NAME, is_same_data
 from landscape.progress import Display
-from landscape.stages import Stage, is_finished
+from landscape.stages import NotAvailable, Stage, is_finished
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,15 @@ def measure(
         if is_done:
             display.note(f"{stage.title}: finished before, skipped (--again makes it anew)")
             continue
-        with display.stage(stage.title) as advance:
-            # what is made anew replaces the old numbers at its end, and not cell by cell
-            path = None if again or not stage.is_grid else subject.path
-            result = stage.compute(subject.objective, path, advance)
-            if path is None and is_first:
-                result.save(subject.path, stage.name)
+        try:
+            with display.stage(stage.title) as advance:
+                # what is made anew replaces the old numbers at its end, and not cell by cell
+                path = None if again or not stage.is_grid else subject.path
+                result = stage.compute(subject.objective, path, advance)
+                if path is None and is_first:
+                    result.save(subject.path, stage.name)
+        except NotAvailable as error:
+            display.note(f"{stage.title}: not available, {error}")
 
 
 def check_checkpoint(path: Path, sha256: str) -> None:

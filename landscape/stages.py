@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.store import Measurement, list_measurements, read
+from analysis.store import list_measurements, read
 
 if TYPE_CHECKING:
     from analysis import Objective, Result
@@ -28,6 +28,10 @@ USUAL_HVPS = 20
 # The status of a grid whose cells are not all computed (`analysis.evidence.Status`).
 UNFINISHED = "INTERRUPTED"
 GRADIENT_NOISE = "gradient_noise"
+
+
+class NotAvailable(ValueError):
+    """A measurement that cannot be had of this network, which is no reason to stop the others."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def is_finished(stage: Stage, path: str | os.PathLike[str]) -> bool:
         return False
     found = read(path, stage.key)
     for name, wanted in stage.settings.items():
-        stored = _setting(found, name)
+        stored = found.setting(name)
         if stored != wanted:
             raise ValueError(
                 f"{os.fspath(path)} holds {stage.key} with {name} {stored}, asked for is {wanted}; give the same, "
@@ -187,15 +191,3 @@ def place(stem: str) -> str:
     """
     unit, _, number = stem.partition("-")
     return f"{unit} {int(number)}"
-
-
-def _setting(found: Measurement, name: str) -> Any:
-    """Return a stored setting: the value of a variable, or the length of a dimension."""
-    if name in found.variables:
-        return found.variables[name].data.tolist()
-    lengths = {
-        dim: length
-        for variable in found.variables.values()
-        for dim, length in zip(variable.dims, variable.data.shape, strict=True)
-    }
-    return lengths.get(name)

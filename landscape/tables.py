@@ -61,7 +61,7 @@ def measured_table(path: str | os.PathLike[str], keys: Iterable[str]) -> Table:
     for key in keys:
         if key in there:
             found = read(path, key)
-            value, evidence = _content(found)
+            value, evidence = _content(key, found)
             table.add_row(Text(key), Text(value), Text(evidence), Text(found.attributes.get("status", "")))
     return table
 
@@ -197,7 +197,7 @@ def _effect(effect: float, low: float, high: float, unit: str) -> str:
     return f"{effect:+.{digits}f}{f' {unit}' if unit else ''}{interval}"
 
 
-def _content(found: Measurement) -> tuple[str, str]:
+def _content(key: str, found: Measurement) -> tuple[str, str]:
     """Return the value and the evidence of a measurement, by what variables it has."""
     numbers = {name: variable.data for name, variable in found.variables.items()}
     if "explained_variance" in numbers:
@@ -209,16 +209,18 @@ def _content(found: Measurement) -> tuple[str, str]:
     if "residuals" in numbers:
         values = " ".join(f"{value:.4g}" for value in numbers["values"])
         return values, f"residuals up to {numbers['residuals'].max():.2g}; {numbers['num_hvps']} Hessian products"
-    if "value" in numbers and "num_hvps" in numbers:
+    if found.type == "TraceEstimate":
         error, probes = float(numbers["standard_error"]), int(numbers["num_hvps"])
         return f"{numbers['value']:.4g}", f"standard error {error:.2g}; {probes} probes"
-    if "value" in numbers:
+    if found.type == "Sharpness":
         error, residual = float(numbers["standard_error"]), float(numbers["residual"])
         evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
         return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
     if "raw" in found.groups:
         return noise_line(found)
-    return "", ""
+    from landscape.measures import reading  # loads torch, as whoever measured these has done
+
+    return reading(key, found)
 
 
 def _scan(numbers: Mapping[str, Any]) -> tuple[str, str]:

@@ -60,6 +60,21 @@ def test_watching_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert values.isfinite().all()
 
 
+def test_reporting_the_sharpness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    (block,) = [block for block in PYTHON if "sharpness_report" in block]
+    names: dict[str, object] = {}
+    exec(block, names)
+    report = names["report"]
+    row = report["lambda_max"]  # type: ignore[index]
+    assert row.low < row.value < row.high
+    assert capsys.readouterr().out.endswith(f"{report}\n")
+    assert (tmp_path / "report.h5").exists()
+
+
 @pytest.mark.slow
 def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mynet.py").write_text(PYTHON[2], encoding="utf-8")

@@ -89,6 +89,24 @@ class Measurement:
     attributes: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, Measurement] = field(default_factory=dict)
 
+    def setting(self, name: str) -> Any:
+        """Return what a measurement was made with: the value of a variable, or the length of a dimension.
+
+        Args:
+            name: Of either.
+
+        Returns:
+            A plain value; None where there is neither.
+        """
+        if name in self.variables:
+            return self.variables[name].data.tolist()
+        lengths = {
+            dim: length
+            for variable in self.variables.values()
+            for dim, length in zip(variable.dims, variable.data.shape, strict=True)
+        }
+        return lengths.get(name)
+
 
 class SchemaError(ValueError):
     """A file is not of the form this version reads: no HDF5, no or another schema version, or something missing."""

@@ -66,13 +66,19 @@ def make(
             show(measured_table(path, keys), *(report(path) if report is not None else ()))
 
 
-def make_series(given: Given, opened: Callable[[], Series], stages: list[Stage], again: bool, quiet: bool) -> None:
+def make_series(
+    given: Given,
+    opened: Callable[[], Series],
+    stages_of: Callable[[Series], tuple[list[Stage], list[str]]],
+    again: bool,
+    quiet: bool,
+) -> None:
     """Make the measurements at several checkpoints, and print a row for each.
 
     Args:
         given: What to measure.
         opened: Opens the checkpoints.
-        stages: The measurements.
+        stages_of: From the opened checkpoints to the measurements of each, and lines to print about those left out.
         again: Make finished ones anew.
         quiet: Show no progress.
 
@@ -93,9 +99,10 @@ def make_series(given: Given, opened: Callable[[], Series], stages: list[Stage],
         if team.size > 1:
             raise ValueError(f"this command works in one process, got {team.size}; start it without torchrun")
         series = opened()
+        stages, notes = stages_of(series)
         failed = measure_series(series, stages, shown, again=again)
     files = [file for path, file in series.files.items() if path not in failed]
     if files:
-        show(series_table(files), LEGEND)
+        show(series_table(files), LEGEND, *notes)
     if failed:
         raise RuntimeError(failure(failed, len(series.files)))

@@ -1,19 +1,20 @@
 """`landscape measure`: options in, measurements out.
 
-Right when it stores what it says and prints it (`tests/landscape/test_stages_alone.py`), for several checkpoints too
-(`tests/landscape/test_series.py`).
+Right when it stores what it says and prints it (`tests/landscape/test_stages_alone.py`, `test_measures.py`), for
+several checkpoints too (`tests/landscape/test_series.py`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from landscape import stages
 from landscape.checkpoint_list import expand, is_several
 from landscape.commands.making import make, make_series
+from landscape.measures import ALL, CHEAP, DEFAULT, Choice
 from landscape.options import (
     OWN,
     WHAT,
@@ -31,6 +32,9 @@ from landscape.options import (
     Seed,
     TrustCheckpoint,
 )
+
+if TYPE_CHECKING:
+    from landscape.series import Series
 
 Checkpoints = Annotated[
     Optional[list[str]],  # noqa: UP045  # typer 0.12 does not read `list | None`
@@ -66,6 +70,39 @@ def measure(
             rich_help_panel=WHAT,
         ),
     ] = False,
+    of: Annotated[
+        Optional[list[str]],  # noqa: UP045  # typer 0.12 does not read `list | None`
+        typer.Option(
+            "--of",
+            help=f"A measure of the sharpness report, {ALL} for all; repeat it for more. Default: "
+            f"{', '.join((*DEFAULT, *CHEAP))}.",
+            rich_help_panel=WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    m: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--m",
+            min=1,
+            help="Samples of a subset for --of worst_m; default: 128, halved until there are 4 subsets.",
+            rich_help_panel=WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            "--budget",
+            help='A time, "5 min", or gradients over all data, "200", for each network; what is not expected to fit is '
+            "left out.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be measured and its cost.", rich_help_panel=WHAT),
+    ] = False,
     seed: Seed = 0,
     model: OwnModel = "",
     checkpoint: Checkpoints = None,
@@ -90,17 +127,22 @@ def measure(
     Several checkpoints of it, on the same data with the same random numbers:
     landscape measure --model nets:build --checkpoint "ckpt/*.pt" --data nets:data --loss nets:loss --output measured
     """
-    wanted = [*stages.curvature(top=top, seed=seed), *stages.sharpness(rho=rho, seed=seed)]
     named = checkpoint or []
     first = named[0] if named else ""
     given = Given(runs or [], model, first, data, loss, output, samples, device, trust_checkpoint=trust_checkpoint)
-    if over_training:
-        from landscape.series import run_series
+    choice = Choice(of or [], top=top, rho=rho, m=m, seed=seed, budget=budget)
+    if not over_training and not is_several(named):
+        if dry_run:
+            choice.dry_run(given, again=again)
+        else:
+            make(given, choice.stages_for(again=again), again, quiet, report=choice.left_out)
+        return
+    from landscape.series import own_series, run_series
 
-        make_series(given, lambda: run_series(given), wanted, again, quiet)
-    elif is_several(named):
-        from landscape.series import own_series
+    def opened() -> Series:
+        return run_series(given) if over_training else own_series(given, expand(named))
 
-        make_series(given, lambda: own_series(given, expand(named)), wanted, again, quiet)
+    if dry_run:
+        choice.dry_run_of(opened())
     else:
-        make(given, lambda *_: wanted, again, quiet)
+        make_series(given, opened, choice.stages_of, again, quiet)

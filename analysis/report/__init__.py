@@ -1,0 +1,1 @@
+"""The sharpness report: every measure of sharpness at once, within a budget, as one table."""
