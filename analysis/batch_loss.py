@@ -7,10 +7,11 @@ Right when mappings, tuples and lists reach the model as its arguments, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 from torch import Tensor, nn
 
+from analysis.losses import described, one_number
 from analysis.slots import Slots
 
 BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
@@ -50,6 +51,34 @@ class ModelAt:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
+
+
+def checked(batch_loss: BatchLoss) -> BatchLoss:
+    """Return a user's `batch_loss` that says what is wrong with what it returns.
+
+    Args:
+        batch_loss: Called as batch_loss(model, batch).
+
+    Returns:
+        The same function; it raises ValueError where that does not return a sum of one number and a count.
+    """
+
+    def same(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
+        found = batch_loss(model, batch)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise ValueError(
+                f"a loss of (model, batch) must return (loss_sum, count), got {described(found)}; for a mean over the "
+                "batch return (mean * count, count)"
+            )
+        loss_sum, count = found
+        is_number = count.numel() == 1 if isinstance(count, Tensor) else isinstance(count, SupportsFloat)
+        if not is_number:
+            raise ValueError(
+                f"the count beside a loss must be one number, of samples or tokens, got {described(count)}; sum it up"
+            )
+        return one_number(loss_sum), count
+
+    return same
 
 
 def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) -> BatchLoss:

@@ -117,7 +117,10 @@ TrustCheckpoint = Annotated[
     ),
 ]
 OwnData = Annotated[
-    str, typer.Option("--data", help="Gives batches (input, target) or a DataLoader.", rich_help_panel=OWN)
+    str,
+    typer.Option(
+        "--data", help="Gives batches, (input, target) or what the loss takes, or a DataLoader.", rich_help_panel=OWN
+    ),
 ]
 TestData = Annotated[
     str,
@@ -125,7 +128,12 @@ TestData = Annotated[
 ]
 OwnLoss = Annotated[
     str,
-    typer.Option("--loss", help="loss(output, target), e.g. torch.nn.functional:cross_entropy.", rich_help_panel=OWN),
+    typer.Option(
+        "--loss",
+        help="loss(output, target), e.g. torch.nn.functional:cross_entropy; or, first argument named model, "
+        "loss(model, batch) that returns (loss_sum, count), e.g. landscape.huggingface:model_loss.",
+        rich_help_panel=OWN,
+    ),
 ]
 Output = Annotated[
     Optional[Path],  # noqa: UP045

@@ -199,14 +199,21 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
     from analysis import Objective
     from landscape.checkpoints import hash_of_weights
     from landscape.fitting import load_weights
-    from landscape.sources import own_data, own_loss, own_model
+    from landscape.sources import own_data, own_loss, own_model, takes_model
 
     model = own_model(given.model)
     for note in load_weights(model, given.checkpoint, trust=given.trust_checkpoint):
         display.note(note)
     if given.splits:
         raise ValueError(f"--split {given.splits[0]}: is of a run; for your own network give --test-data")
-    objective = Objective(model.to(device), own_loss(given.loss), own_data(given.data), batchnorm=given.batchnorm)
+    loss = own_loss(given.loss)
+    objective = Objective(
+        model.to(device),
+        None if takes_model(loss) else loss,
+        own_data(given.data),
+        batch_loss=loss if takes_model(loss) else None,
+        batchnorm=given.batchnorm,
+    )
     _try_first_batch(objective, given)
     return Subject(
         title=f"{given.model} with {given.checkpoint}",
