@@ -55,6 +55,7 @@ class Given:
         batchnorm: "eval" or "recalibrate".
         on: The split of a run that is measured: "train", "validation" or "test".
         trust_checkpoint: Whether the checkpoint may run code when it is read.
+        parameters: Names or globs of the weights of an own network that are measured; empty for all that are trained.
     """
 
     runs: list[Path]
@@ -70,6 +71,7 @@ class Given:
     batchnorm: str = "eval"
     on: str = "train"
     trust_checkpoint: bool = False
+    parameters: list[str] = field(default_factory=list)
 
 
 class BatchNorm(str, enum.Enum):
@@ -133,6 +135,16 @@ OwnLoss = Annotated[
         help="loss(output, target), e.g. torch.nn.functional:cross_entropy; or, first argument named model, "
         "loss(model, batch) that returns (loss_sum, count), e.g. landscape.huggingface:model_loss.",
         rich_help_panel=OWN,
+    ),
+]
+OwnParameters = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--parameters",
+        metavar="GLOB",
+        help="Weights to measure, name or glob such as '*lora_*'; repeat it for more; default: all that are trained.",
+        rich_help_panel=OWN,
+        show_default=False,
     ),
 ]
 Output = Annotated[

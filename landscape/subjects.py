@@ -66,6 +66,8 @@ def subjects(given: Given, display: Display, team: Team | None = None) -> Iterat
         return
     if given.test_data:
         raise ValueError(f"--test-data {given.test_data}: for runs give --split test")
+    if given.parameters:
+        raise ValueError(f"--parameters {given.parameters[0]}: is of your own network; a run is measured as a whole")
     if given.output is not None and len(given.runs) > 1:
         raise ValueError(f"--output {given.output}: one file cannot hold {len(given.runs)} runs; leave it out")
     _check_samples(given.samples)
@@ -211,6 +213,7 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
         model.to(device),
         None if takes_model(loss) else loss,
         own_data(given.data),
+        given.parameters or None,
         batch_loss=loss if takes_model(loss) else None,
         batchnorm=given.batchnorm,
     )
@@ -220,7 +223,10 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
         path=Path(given.output or ""),
         objective=objective,
         checkpoint_sha256=hash_of_weights(given.checkpoint),
-        config=json.dumps({option.removeprefix("--"): value for option, value in options.items()}),
+        config=json.dumps({
+            **{option.removeprefix("--"): value for option, value in options.items()},
+            "parameters": given.parameters,
+        }),
         data=given.data,
         splits={"test": own_data(given.test_data, "--test-data")} if given.test_data else {},
     )

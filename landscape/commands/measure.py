@@ -22,6 +22,7 @@ from landscape.options import (
     OwnData,
     OwnLoss,
     OwnModel,
+    OwnParameters,
     Quiet,
     Runs,
     Samples,
@@ -40,6 +41,7 @@ def measure(
     trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     loss: OwnLoss = "",
+    parameters: OwnParameters = None,
     output: Output = None,
     samples: Samples = "",
     device: DeviceOption = Device.AUTO,
@@ -53,6 +55,17 @@ def measure(
     A network trained elsewhere:
     landscape measure --model nets:build --checkpoint net.pt --data nets:data --loss nets:loss --output net.h5
     """
-    given = Given(runs or [], model, checkpoint, data, loss, output, samples, device, trust_checkpoint=trust_checkpoint)
+    given = Given(
+        runs or [],
+        model,
+        checkpoint,
+        data,
+        loss,
+        output,
+        samples,
+        device,
+        trust_checkpoint=trust_checkpoint,
+        parameters=parameters or [],
+    )
     wanted = [*stages.curvature(top=top, seed=seed), *stages.sharpness(rho=rho, seed=seed)]
     make(given, lambda *_: wanted, again, quiet)

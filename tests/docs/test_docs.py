@@ -61,6 +61,8 @@ def assert_printed(expected: str, output: str) -> None:
         assert all(math.isclose(float(a), float(b), rel_tol=0.2) for a, b in zip(*values, strict=True)), same[0]
 
 
+# peft 0.21 asks transformers 5 for a property that it has renamed
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_can_be_followed(
     page: Path, folder: Path, cli: Callable[..., Done], capsys: pytest.CaptureFixture[str]
