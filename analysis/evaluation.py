@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from analysis.batch_loss import BatchLoss, checked, from_loss_fn, on_tensors, refuse_batch_statistics
+from analysis.batch_loss import (
+    BatchLoss,
+    checked,
+    from_loss_fn,
+    on_tensors,
+    refuse_batch_statistics,
+    with_derivatives,
+)
 from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
 from analysis.batchnorm import BATCHNORM, recalibrate
 from analysis.guard import left_as_found
@@ -55,7 +62,8 @@ class Evaluation:
         refuse_batch_statistics(model)
         self.model = model
         self.data = as_batches(data)
-        self.batch_loss = checked(batch_loss) if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
+        given = from_loss_fn(summed(loss_fn, reduction)) if batch_loss is None else checked(batch_loss)  # type: ignore[arg-type]
+        self.batch_loss = with_derivatives(given)
         self.sample_losses = None if loss_fn is None else per_sample(loss_fn, reduction)
         self.batchnorm = batchnorm
         if dtype not in (None, torch.float32, torch.float64):
