@@ -258,8 +258,8 @@ class Evaluation:
         if abs(first - second) > 1e-4 * abs(first):
             raise NotRepeatable(
                 f"two passes over the same batch gave loss sums {first:.6g} and {second:.6g}, in eval mode. The model "
-                "draws random numbers outside nn.Dropout (functional dropout with training=True, sampled noise): "
-                "switch that off"
+                "or the loss draws random numbers outside nn.Dropout (functional dropout with training=True, sampled "
+                "noise): switch that off, or draw them once, in the data"
             )
 
 
