@@ -131,6 +131,7 @@ def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) ->
             got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
             raise ValueError(
                 f"with loss_fn each batch must be (input, target), got {got}; for others give batch_loss(model, batch)"
+                ", as --loss a function whose first argument is named model"
             )
         inputs, target = batch
         if isinstance(inputs, Mapping):

@@ -56,8 +56,13 @@ def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
 
     Returns:
         A batch of the same form.
+
+    Raises:
+        ValueError: A tensor without numbers.
     """
     if isinstance(batch, Tensor):
+        if batch.is_meta:
+            raise ValueError("the data must hold numbers, got a tensor on the device meta; make it on the CPU")
         return batch.to(device, dtype if dtype is not None and batch.is_floating_point() else batch.dtype)
     if isinstance(batch, PackedSequence):  # its batch sizes stay on the CPU, wherever the rest is
         return batch.to(device, dtype or batch.data.dtype)  # type: ignore[arg-type]

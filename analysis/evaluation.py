@@ -30,6 +30,11 @@ from analysis.parameters import Selection, check_fits, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
 HALF = (torch.bfloat16, torch.float16)
+EMPTY = "data must hold at least one batch, got none; check the data set and drop_last"
+READ_ONCE = (
+    "data must be readable more than once, got batches at first and none at a later pass; give list(loader), or make a "
+    "new iterator at every __iter__"
+)
 # Weights [D], a checkpoint's tensors by name, or None for the model's present ones.
 At = Tensor | Mapping[str, Tensor] | None
 Own = TypeVar("Own", bound="Evaluation")
@@ -152,8 +157,8 @@ class Evaluation:
             on_device = moved(batch, self.device, self._dtype)
             seen.add(on_device)
             yield on_device
-        if is_empty:
-            raise ValueError("data must hold at least one batch, got none; check the data set and drop_last")
+        if is_empty:  # once checked, there was a batch before
+            raise ValueError(READ_ONCE if self._is_checked else EMPTY)
         if self._fingerprint is None:
             self._fingerprint = seen.value()
         check_same(self._fingerprint, seen.value())
@@ -251,7 +256,7 @@ class Evaluation:
     def _check_repeatable(self) -> None:
         batch = moved(next(iter(self.data), None), self.device, self._dtype)
         if batch is None:
-            return  # batches() says what is wrong with empty data
+            raise ValueError(EMPTY)
         with torch.no_grad():
             first, second = (float(self.evaluate(self._with_own_buffers(self.tensors()), batch)[0]) for _ in range(2))
         # fused kernels may add in another order on a GPU; randomness is orders of magnitude above that

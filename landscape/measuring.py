@@ -118,9 +118,10 @@ def _claim_file(subject: Subject) -> None:
     """Make the file, or check that it is of this network and these data; note the data where nobody has."""
     objective = subject.objective
     loss = objective.loss()  # reads the data, and says what is wrong with them before anything is written
-    if not np.isfinite(loss):
-        raise ValueError(f"{subject.title}: the loss is {loss}, so there is nothing to measure; check weights and data")
     total, squares = (float.fromhex(number) for number in objective.data_fingerprint.split("/"))
+    if not np.isfinite(loss):
+        where = "check the weights" if np.isfinite(squares) else "the data hold NaN or infinity, leave such samples out"
+        raise ValueError(f"{subject.title}: the loss is {loss}, so there is nothing to measure; {where}")
     if not subject.path.exists():
         given = {
             "config": subject.config,

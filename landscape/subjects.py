@@ -234,12 +234,18 @@ def _own(given: Given, options: dict[str, str], display: Display, device: str) -
 
 def _try_first_batch(objective: Objective, given: Given) -> None:
     """See that model, data and loss fit together: what fails here is in the user's code, and not in ours."""
+    first = next(iter(objective.data), None)
+    if first is None:
+        raise ValueError(f"--data {given.data}: data must hold at least one batch, got none; check the data set")
     try:
-        objective.on([next(iter(objective.data))]).loss()
+        objective.on([first]).loss()
     except Exception as error:
         if exit_status(error) is not None:
             raise
+        remedy = ""
+        if isinstance(error, RuntimeError) and "device" in str(error):
+            remedy = "; a tensor that is neither parameter nor buffer does not move with its module: register_buffer it"
         raise ValueError(
             f"--model {given.model}, --data {given.data} and --loss {given.loss} do not fit together; on the first "
-            f"batch: {type(error).__name__}: {one_line(error)}"
+            f"batch: {type(error).__name__}: {one_line(error)}{remedy}"
         ) from None

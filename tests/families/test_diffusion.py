@@ -1,6 +1,6 @@
 """A denoising UNet with group norm, skip connections and time steps; noise is part of the data.
 
-Our own small UNet stands for the family: importing diffusers took 17 s on a busy machine, longer than all tests here. It
+Our own small UNet stands for the family: importing diffusers took 17 s on a busy machine, longer than these tests. It
 has what is peculiar to the family: group norm, transposed convolution, concatenated skips, a time embedding added to
 every pixel.
 """
