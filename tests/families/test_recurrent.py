@@ -60,6 +60,33 @@ def test_packed_inside_the_model(kind: Any) -> None:
     assert_close(found.raw.total.trace, oracle.sample_gradients().var(0).sum(), relative=1e-10)
 
 
+def test_cudnn_is_off_while_recurrent_layers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And on again afterwards, also where the loss raises; networks without such layers keep it."""
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)
+    seen: list[bool] = []
+    failing: list[bool] = []
+
+    def noting(output: Tensor, target: Tensor) -> Tensor:
+        seen.append(torch.backends.cudnn.enabled)
+        if failing:
+            raise ArithmeticError
+        return F.cross_entropy(output, target)
+
+    model, x, y = made(nn.LSTM)
+    objective = Objective(model, noting, [(x, y)])
+    objective.hvp(torch.ones(objective.num_parameters))
+    assert not any(seen)
+    assert torch.backends.cudnn.enabled
+    failing.append(True)
+    with pytest.raises(ArithmeticError):
+        objective.loss()
+    assert torch.backends.cudnn.enabled
+    failing.clear()
+    seen.clear()
+    Objective(nn.Linear(2, 3).double(), noting, [(x[:, 0], y)]).loss()
+    assert all(seen)
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("is_sorted", [False, True])
 def test_a_packed_sequence_as_input(kind: Any, is_sorted: bool) -> None:
