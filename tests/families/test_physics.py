@@ -129,3 +129,10 @@ def test_an_error_of_the_loss_itself_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         Objective(mlp(), batch_loss=broken, data={"x": POINTS[mlp]}).loss()
     assert calls == [False]
+
+
+def test_a_loss_called_again_with_a_graph_is_cut_off() -> None:
+    """Fails if what is only summed up keeps the graphs of all batches."""
+    objective = Objective(mlp(), batch_loss=oscillator, data={"x": POINTS[mlp]})
+    with torch.no_grad():
+        assert not objective.batch_loss(objective.model, {"x": POINTS[mlp]})[0].requires_grad

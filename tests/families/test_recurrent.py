@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from analysis import Objective, gradient_noise
+from analysis.batches import moved
 from tests.compare import assert_close
 from tests.families.oracle import Oracle
 
@@ -104,3 +105,11 @@ def test_a_packed_sequence_as_input(kind: Any, is_sorted: bool) -> None:
         ValueError, match=r"^gradient noise needs batches whose tensors all have the samples along their"
     ):
         gradient_noise(objective)
+
+
+def test_batch_sizes_stay_on_the_cpu() -> None:
+    """Where torch wants them, whatever the device of the rest."""
+    _, x, _ = made(nn.LSTM)
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    there = moved(packed, torch.device("meta"), None)
+    assert (there.data.device.type, there.batch_sizes.device.type) == ("meta", "cpu")
