@@ -7,10 +7,13 @@ Right when mappings, tuples and lists reach the model as its arguments, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from analysis.losses import described, one_number
 from analysis.slots import Slots
 
 BatchLoss = Callable[[Any, Any], tuple[Tensor, "Tensor | int"]]
@@ -52,6 +55,66 @@ class ModelAt:
         return getattr(self._model, name)
 
 
+def checked(batch_loss: BatchLoss) -> BatchLoss:
+    """Return a user's `batch_loss` that says what is wrong with what it returns.
+
+    Args:
+        batch_loss: Called as batch_loss(model, batch).
+
+    Returns:
+        The same function; it raises ValueError where that does not return a sum of one number and a count.
+    """
+
+    def same(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
+        found = batch_loss(model, batch)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise ValueError(
+                f"a loss of (model, batch) must return (loss_sum, count), got {described(found)}; for a mean over the "
+                "batch return (mean * count, count)"
+            )
+        loss_sum, count = found
+        is_number = count.numel() == 1 if isinstance(count, Tensor) else isinstance(count, SupportsFloat)
+        if not is_number:
+            raise ValueError(
+                f"the count beside a loss must be one number, of samples or tokens, got {described(count)}; sum it up"
+            )
+        return one_number(loss_sum), count
+
+    return same
+
+
+def with_derivatives(batch_loss: BatchLoss) -> BatchLoss:
+    """Return a loss that may take derivatives itself, by its inputs, also where nothing is recorded.
+
+    The residual of a differential equation is such a loss. Where a loss fails for want of a graph it is called again
+    with one, from then on always, and what it returns is cut off; every other loss is called as it was.
+
+    Args:
+        batch_loss: Called as batch_loss(model, batch).
+
+    Returns:
+        The same function.
+    """
+    needs_graph = False
+
+    def same(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
+        nonlocal needs_graph
+        if torch.is_grad_enabled():
+            return batch_loss(model, batch)
+        if not needs_graph:
+            try:
+                return batch_loss(model, batch)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+        with torch.enable_grad():
+            loss_sum, count = batch_loss(model, batch)
+        needs_graph = True
+        return loss_sum.detach(), count
+
+    return same
+
+
 def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) -> BatchLoss:
     """Return the loss of batches (input, target).
 
@@ -59,8 +122,8 @@ def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) ->
         loss_sum: From (output, target) to (loss_sum, count).
 
     Returns:
-        A `batch_loss`. Inputs that are mappings are passed as keywords, tuples and lists as positions; it raises
-        ValueError for other batches.
+        A `batch_loss`. Inputs that are mappings are passed as keywords, tuples and lists, but no packed sequence, as
+        positions; it raises ValueError for other batches.
     """
 
     def batch_loss(model: Any, batch: Any) -> tuple[Tensor, Tensor | int]:
@@ -68,11 +131,13 @@ def from_loss_fn(loss_sum: Callable[[Any, Any], tuple[Tensor, Tensor | int]]) ->
             got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
             raise ValueError(
                 f"with loss_fn each batch must be (input, target), got {got}; for others give batch_loss(model, batch)"
+                ", as --loss a function whose first argument is named model"
             )
         inputs, target = batch
         if isinstance(inputs, Mapping):
             return loss_sum(model(**inputs), target)
-        return loss_sum(model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs), target)
+        are_several = isinstance(inputs, (tuple, list)) and not isinstance(inputs, PackedSequence)
+        return loss_sum(model(*inputs) if are_several else model(inputs), target)
 
     return batch_loss
 

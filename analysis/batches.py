@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 
 class NotRepeatable(RuntimeError):
@@ -55,9 +56,16 @@ def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
 
     Returns:
         A batch of the same form.
+
+    Raises:
+        ValueError: A tensor without numbers.
     """
     if isinstance(batch, Tensor):
+        if batch.is_meta:
+            raise ValueError("the data must hold numbers, got a tensor on the device meta; make it on the CPU")
         return batch.to(device, dtype if dtype is not None and batch.is_floating_point() else batch.dtype)
+    if isinstance(batch, PackedSequence):  # its batch sizes stay on the CPU, wherever the rest is
+        return batch.to(device, dtype or batch.data.dtype)  # type: ignore[arg-type]
     if isinstance(batch, Mapping):
         items = {key: moved(value, device, dtype) for key, value in batch.items()}
         return items if type(batch) is dict else type(batch)(items)  # type: ignore[call-arg]

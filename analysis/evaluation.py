@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from analysis.batch_loss import BatchLoss, from_loss_fn, on_tensors, refuse_batch_statistics
+from analysis.batch_loss import (
+    BatchLoss,
+    checked,
+    from_loss_fn,
+    on_tensors,
+    refuse_batch_statistics,
+    with_derivatives,
+)
 from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
 from analysis.batchnorm import BATCHNORM, recalibrate
 from analysis.guard import left_as_found
@@ -23,6 +30,11 @@ from analysis.parameters import Selection, check_fits, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
 HALF = (torch.bfloat16, torch.float16)
+EMPTY = "data must hold at least one batch, got none; check the data set and drop_last"
+READ_ONCE = (
+    "data must be readable more than once, got batches at first and none at a later pass; give list(loader), or make a "
+    "new iterator at every __iter__"
+)
 # Weights [D], a checkpoint's tensors by name, or None for the model's present ones.
 At = Tensor | Mapping[str, Tensor] | None
 Own = TypeVar("Own", bound="Evaluation")
@@ -55,7 +67,8 @@ class Evaluation:
         refuse_batch_statistics(model)
         self.model = model
         self.data = as_batches(data)
-        self.batch_loss = batch_loss if batch_loss is not None else from_loss_fn(summed(loss_fn, reduction))  # type: ignore[arg-type]
+        given = from_loss_fn(summed(loss_fn, reduction)) if batch_loss is None else checked(batch_loss)  # type: ignore[arg-type]
+        self.batch_loss = with_derivatives(given)
         self.sample_losses = None if loss_fn is None else per_sample(loss_fn, reduction)
         self.batchnorm = batchnorm
         if dtype not in (None, torch.float32, torch.float64):
@@ -162,8 +175,8 @@ class Evaluation:
             on_device = moved(batch, self.device, self._dtype)
             seen.add(on_device)
             yield on_device
-        if is_empty:
-            raise ValueError("data must hold at least one batch, got none; check the data set and drop_last")
+        if is_empty:  # once checked, there was a batch before
+            raise ValueError(READ_ONCE if self._is_checked else EMPTY)
         if self._fingerprint is None:
             self._fingerprint = seen.value()
         check_same(self._fingerprint, seen.value())
@@ -261,15 +274,15 @@ class Evaluation:
     def _check_repeatable(self) -> None:
         batch = moved(next(iter(self.data), None), self.device, self._dtype)
         if batch is None:
-            return  # batches() says what is wrong with empty data
+            raise ValueError(EMPTY)
         with torch.no_grad():
             first, second = (float(self.evaluate(self._with_own_buffers(self.tensors()), batch)[0]) for _ in range(2))
         # fused kernels may add in another order on a GPU; randomness is orders of magnitude above that
         if abs(first - second) > 1e-4 * abs(first):
             raise NotRepeatable(
                 f"two passes over the same batch gave loss sums {first:.6g} and {second:.6g}, in eval mode. The model "
-                "draws random numbers outside nn.Dropout (functional dropout with training=True, sampled noise): "
-                "switch that off"
+                "or the loss draws random numbers outside nn.Dropout (functional dropout with training=True, sampled "
+                "noise): switch that off, or draw them once, in the data"
             )
 
 

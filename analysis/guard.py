@@ -19,6 +19,8 @@ from torch import nn
 def left_as_found(model: nn.Module, data: Any, device: torch.device, *, with_grad: bool) -> Iterator[None]:
     """Hold the model in eval mode, outside autocast, and give back flags and random states at the end.
 
+    A model with recurrent layers is held outside cuDNN too.
+
     Args:
         model: Its `training` flags are set and restored one by one. `model.eval()` is not called, because adapters
             exist whose `train()` merges weights.
@@ -34,9 +36,12 @@ def left_as_found(model: nn.Module, data: Any, device: torch.device, *, with_gra
     states = [(generator, generator.get_state()) for generator in generators]
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    cudnn = torch.backends.cudnn.enabled
     try:
         for module, _ in modes:
             module.training = False
+            if isinstance(module, nn.RNNBase):  # its cuDNN kernels have no backward in eval mode, and no second one
+                torch.backends.cudnn.enabled = False
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.set_grad_enabled(with_grad))
@@ -46,6 +51,7 @@ def left_as_found(model: nn.Module, data: Any, device: torch.device, *, with_gra
     finally:
         for module, mode in modes:
             module.training = mode
+        torch.backends.cudnn.enabled = cudnn
         for generator, state in states:
             generator.set_state(state)
         random.setstate(python_state)

@@ -50,7 +50,7 @@ def summed(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> Loss
 
     def by_first_dimension(output: Any, target: Any) -> tuple[Tensor, Tensor | int]:
         count = _length(target)
-        loss = _scalar(loss_fn(output, target))
+        loss = one_number(loss_fn(output, target))
         return (loss * count if reduction == "mean" else loss), count
 
     return by_first_dimension
@@ -88,7 +88,7 @@ def per_sample(loss_fn: Callable[..., Tensor], reduction: str | None = None) -> 
     def one_by_one(output: Any, target: Any) -> tuple[Tensor, Tensor]:
         with warnings.catch_warnings():  # an operation that vmap repeats in a loop is still faster than one by one
             warnings.filterwarnings("ignore", "There is a performance drop")
-            sums = torch.vmap(lambda one, wanted: _scalar(loss_fn(one[None], wanted[None])))(output, target)
+            sums = torch.vmap(lambda one, wanted: one_number(loss_fn(one[None], wanted[None])))(output, target)
         return sums, torch.ones_like(sums)
 
     return one_by_one
@@ -150,10 +150,36 @@ def _length(target: Any) -> int:
     return len(target)
 
 
-def _scalar(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+def one_number(loss: Any) -> Tensor:
+    """Return a loss as a tensor without dimensions.
+
+    Args:
+        loss: As the user's function returned it.
+
+    Returns:
+        The loss, [].
+
+    Raises:
+        ValueError: It is no tensor, has several elements, or is of integers.
+    """
+    if not isinstance(loss, Tensor):
         raise ValueError(
-            f"the loss must be one number per batch, a tensor of one element, got {got}; reduce it by mean or sum"
+            f"the loss must be a tensor of one element, got {described(loss)}; return it without .item(), float() or "
+            "numpy, which cut it off from the weights"
         )
+    if loss.numel() != 1:
+        raise ValueError(
+            f"the loss must be one number per batch, got {described(loss)}; reduce it by mean or sum over the batch"
+        )
+    if not loss.is_floating_point():
+        raise ValueError(f"the loss must be a real number, got {described(loss)}; is it an accuracy or a count?")
     return loss.reshape(())
+
+
+def described(value: Any) -> str:
+    """Return what something is, for a message: shape and type of a tensor, else its class."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}, {value.dtype}"
+    return (
+        "None" if value is None else f"{type(value).__name__}{f' of {len(value)}' if isinstance(value, tuple) else ''}"
+    )

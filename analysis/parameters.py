@@ -174,7 +174,7 @@ def layout_of(
         The layout.
 
     Raises:
-        ValueError: The model lies on several devices, and none was given.
+        ValueError: The model lies on several devices, and none was given; or a parameter of integers.
     """
     parameters = dict(model.named_parameters())
     devices = {parameter.device for parameter in parameters.values()}
@@ -182,6 +182,11 @@ def layout_of(
         raise ValueError(f"parameters lie on several devices, {sorted(map(str, devices))}; choose one with device=")
     widest = torch.float32
     for name in names:
+        if not parameters[name].is_floating_point():
+            raise ValueError(
+                f"parameters: {name!r} is of {parameters[name].dtype}, which has no derivatives; leave it out, or "
+                "measure the network before it was quantized"
+            )
         widest = torch.promote_types(widest, dtype or parameters[name].dtype)
     where = torch.device(device) if device is not None else next(iter(devices))
     return Layout(names, tuple(parameters[name].shape for name in names), widest, where)

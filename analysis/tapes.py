@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,7 +27,7 @@ from analysis.cutting import batch_length, cut
 from analysis.evaluation import Evaluation, positive
 from analysis.graph import check_differentiable, graph_bytes
 from analysis.memory import FRACTION, free_memory
-from analysis.twice import FastDoubleBackward
+from analysis.twice import FastDoubleBackward, ThirdDerivative
 
 
 class Tape(Protocol):
@@ -87,6 +88,7 @@ class Tapes(Generic[T]):
         self._point: _Point[T] | None = None
         self._per_sample: tuple[float, float] | None = None
         self._is_streaming, self._may_cut = budget == 0, budget != 0
+        self._twice: Callable[[], AbstractContextManager[Any]] = FastDoubleBackward
         self.num_records = self.num_cuts = 0
 
     @property
@@ -115,8 +117,16 @@ class Tapes(Generic[T]):
             ValueError: The loss of a batch is not finite at the present weights, or does not depend on the measured
                 weights in any batch.
         """
+        try:
+            return self._total(evaluation, at, use)
+        except ThirdDerivative:  # of a loss that takes one by its input
+            self._twice = nullcontext
+            self.release()
+            return self._total(evaluation, at, use)
+
+    def _total(self, evaluation: Evaluation, at: Tensor | None, use: Use[T]) -> Tensor:
         count: Tensor | float = 0.0
-        with evaluation.measuring(with_grad=True), sdpa_kernel(SDPBackend.MATH), FastDoubleBackward():
+        with evaluation.measuring(with_grad=True), sdpa_kernel(SDPBackend.MATH), self._twice():
             point = self._point_at(evaluation, at)
             total = torch.zeros(evaluation.num_parameters, dtype=evaluation.dtype, device=evaluation.device)
             parts = list(evaluation.layout.split(total).values())

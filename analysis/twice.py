@@ -26,6 +26,10 @@ Mask = list[bool]
 Three = tuple["Tensor | None", "Tensor | None", "Tensor | None"]
 
 
+class ThirdDerivative(RuntimeError):
+    """What was recorded in the form above was to be differentiated once more than that form allows."""
+
+
 class _Bilinear(Protocol):
     """An operation y = B(x, w) + b with fast kernels for itself and its first derivative."""
 
@@ -124,7 +128,9 @@ class _Twice(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, c: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # once_differentiable sees u, v, c only, and would let the saved ones pass
-            raise RuntimeError("a third derivative was asked for, but this form has only two; leave the context for it")
+            raise ThirdDerivative(
+                "a third derivative was asked for, but this form has only two; leave the context for it"
+            )
         grad, x, weight = ctx.saved_tensors
         by_grad = by_x = by_weight = None
         if ctx.needs_input_grad[2]:

@@ -28,7 +28,14 @@ from landscape.results import SELECTED
 WEIGHT_KEYS = ("model", "state_dict", "model_state_dict")
 SAFETENSORS, INDEX = ".safetensors", ".index.json"
 # In a folder, by the names that Hugging Face gives; the first that is there is taken, as transformers does.
-IN_FOLDER = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+IN_FOLDER = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+)
 ZIP, PICKLE = b"PK", b"\x80"
 # How torch.save begins a file in its older format: a number of its own, pickled.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from landscape.adapters import is_adapter, saved_names, with_base
 from landscape.checkpoints import read_weights
 
 # Put before every name by torch.compile and by DataParallel, also of a part inside the network.
@@ -93,6 +94,11 @@ def fitted(model: nn.Module, weights: Weights, what: str) -> tuple[dict[str, Ten
         ({'weight': tensor([[1., 1.]])}, ["removed 'module.' from the names of the weights"])
     """
     expected = model.state_dict()
+    adapter = saved_names(model)
+    if adapter.keys() & weights.keys():
+        found, note = with_base(model, weights, adapter)
+        _check_fit(found, expected, what)
+        return found, [note]
     nearest: tuple[dict[str, Tensor], list[str]] | None = None
     for renamed, notes in _renamings(model, weights, expected):
         if len(renamed) < len(weights):  # two names became one: which of the two is wanted, nobody knows
@@ -194,10 +200,18 @@ def _check_fit(weights: Weights, expected: Weights, what: str) -> None:
     ]
     if wrong:
         problems.append(f"has {len(wrong)} of another shape, {_listed(wrong)}")
+    whole = [
+        f"{name!r} {weights[name].dtype}, not {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in weights and tensor.is_floating_point() and not weights[name].is_floating_point()
+    ]
+    if whole:  # load_state_dict would convert the codes of a quantized weight as if they were its values
+        problems.append(f"has {len(whole)} of integers, {_listed(whole)}")
     if problems:
-        raise ValueError(
-            f"{what}: does not fit the model: it {'; it '.join(problems)}; let --model build the network that was saved"
-        )
+        remedy = "let --model build the network that was saved"
+        if is_adapter(weights) and not is_adapter(expected):
+            remedy = "it is an adapter of peft: let --model put one on its base, by PeftModel.from_pretrained"
+        raise ValueError(f"{what}: does not fit the model: it {'; it '.join(problems)}; {remedy}")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ unlike things. Right when a second call computes nothing, and another checkpoint
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,9 +117,10 @@ def _claim_file(subject: Subject) -> None:
     """Make the file, or check that it is of this network and these data; note the data where nobody has."""
     objective = subject.objective
     loss = objective.loss()  # reads the data, and says what is wrong with them before anything is written
-    if not np.isfinite(loss):
-        raise ValueError(f"{subject.title}: the loss is {loss}, so there is nothing to measure; check weights and data")
     total, squares = (float.fromhex(number) for number in objective.data_fingerprint.split("/"))
+    if not np.isfinite(loss):
+        where = "check the weights" if np.isfinite(squares) else "the data hold NaN or infinity, leave such samples out"
+        raise ValueError(f"{subject.title}: the loss is {loss}, so there is nothing to measure; {where}")
     if not subject.path.exists():
         given = {
             "config": subject.config,
@@ -128,10 +130,26 @@ def _claim_file(subject: Subject) -> None:
         }
         create(subject.path, provenance(**given))
     check_checkpoint(subject.path, subject.checkpoint_sha256)
+    _check_parameters(subject)
     if DATA_KEY in list_measurements(subject.path):
         _check_data(subject, total, squares)
     else:
         write(subject.path, "training", DATA_NAME, _data_record(subject, total, squares))
+
+
+def _check_parameters(subject: Subject) -> None:
+    """Refuse to put numbers of some weights beside those of others."""
+    stored, given = (_parameters(text) for text in (read_attributes(subject.path)["config"], subject.config))
+    if stored != given:
+        was, now = (f"--parameters {' '.join(names)}" if names else "all weights" for names in (stored, given))
+        raise ValueError(
+            f"{subject.path} holds measurements of {was}, given is {now}; give the same, or another file by --output"
+        )
+
+
+def _parameters(config: str) -> list[str]:
+    found = json.loads(config) if config.startswith("{") else {}
+    return sorted(found.get("parameters", []))
 
 
 def _data_record(subject: Subject, total: float, squares: float) -> Measurement:

@@ -15,6 +15,7 @@ import typer
 OWN = "Your own network"
 WHERE = "Where and how"
 WHAT = "What to measure"
+TRAIN = "train"  # the split of a run that is measured if nothing else is asked for
 
 
 class Device(str, enum.Enum):
@@ -55,6 +56,7 @@ class Given:
         batchnorm: "eval" or "recalibrate".
         on: The split of a run that is measured: "train", "validation" or "test".
         trust_checkpoint: Whether the checkpoint may run code when it is read.
+        parameters: Names or globs of the weights of an own network that are measured; empty for all that are trained.
     """
 
     runs: list[Path]
@@ -68,8 +70,9 @@ class Given:
     splits: list[str] = field(default_factory=list)
     test_data: str = ""
     batchnorm: str = "eval"
-    on: str = "train"
+    on: str = TRAIN
     trust_checkpoint: bool = False
+    parameters: list[str] = field(default_factory=list)
 
 
 class BatchNorm(str, enum.Enum):
@@ -117,7 +120,10 @@ TrustCheckpoint = Annotated[
     ),
 ]
 OwnData = Annotated[
-    str, typer.Option("--data", help="Gives batches (input, target) or a DataLoader.", rich_help_panel=OWN)
+    str,
+    typer.Option(
+        "--data", help="Gives batches, (input, target) or what the loss takes, or a DataLoader.", rich_help_panel=OWN
+    ),
 ]
 TestData = Annotated[
     str,
@@ -125,7 +131,22 @@ TestData = Annotated[
 ]
 OwnLoss = Annotated[
     str,
-    typer.Option("--loss", help="loss(output, target), e.g. torch.nn.functional:cross_entropy.", rich_help_panel=OWN),
+    typer.Option(
+        "--loss",
+        help="loss(output, target), e.g. torch.nn.functional:cross_entropy; or, first argument named model, "
+        "loss(model, batch) that returns (loss_sum, count), e.g. landscape.huggingface:model_loss.",
+        rich_help_panel=OWN,
+    ),
+]
+OwnParameters = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--parameters",
+        metavar="GLOB",
+        help="Weights to measure, name or glob such as '*lora_*'; repeat it for more; default: all that are trained.",
+        rich_help_panel=OWN,
+        show_default=False,
+    ),
 ]
 Output = Annotated[
     Optional[Path],  # noqa: UP045

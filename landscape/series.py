@@ -9,7 +9,6 @@ each file holds what measuring its checkpoint alone gives, and a checkpoint that
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +24,12 @@ from landscape.errors import exit_status, one_line
 from landscape.fitting import load_weights
 from landscape.measuring import Subject, measure, samples_before
 from landscape.options import Given
+from landscape.own_network import check_one_kind, own_config, own_objective, own_options
 from landscape.progress import Display
 from landscape.results import OVER_TRAINING, RUN_FILE, kept_checkpoints
 from landscape.sources import own_model
 from landscape.stages import Stage, is_finished
-from landscape.subjects import (
-    SAMPLES,
-    check_one_kind,
-    check_samples,
-    folder_of,
-    limit_of,
-    open_run,
-    own_objective,
-    own_options,
-    run_subject,
-)
+from landscape.subjects import SAMPLES, check_samples, folder_of, limit_of, open_run, run_subject
 
 PLACE_NAME = "checkpoint"
 PLACE_KEY = f"training/{PLACE_NAME}"
@@ -91,7 +81,7 @@ def own_series(given: Given, checkpoints: Sequence[Path]) -> Series:
     model = own_model(given.model).to(given.device.resolve())
     objective = own_objective(model, first)
     objective.loss()  # the first pass; the second, in `held`, refuses data that have changed
-    configs = (json.dumps(own_options(dataclasses.replace(given, checkpoint=str(path)))) for path in checkpoints)
+    configs = (own_config(dataclasses.replace(given, checkpoint=str(path))) for path in checkpoints)
     return Series(
         held(objective),
         _result_files(folder, checkpoints),
@@ -119,6 +109,7 @@ def run_series(given: Given) -> Series:
             f"--over-training needs one run folder and nothing else to measure, got {len(given.runs)} run folders; "
             'for your own network give --checkpoint "FOLDER/*.pt"'
         )
+    check_one_kind(given)
     check_samples(given.samples)
     run = open_run(folder_of(given.runs[0]))
     checkpoints = sorted(kept_checkpoints(run.directory), key=natural)

@@ -7,21 +7,17 @@ Cost: loading data and weights, and one batch to see that model, data and loss f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.errors import exit_status, one_line
 from landscape.measuring import Subject, samples_before
-from landscape.options import Given
+from landscape.options import TRAIN, Given
+from landscape.own_network import check_one_kind, own_subject
 from landscape.progress import Display
 from landscape.results import RUN_FILE, SELECTED
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from analysis import Objective
     from gcsam.training import Splits, TrainRun
     from gcsam.training.team import Team
 
@@ -32,7 +28,6 @@ BATCH_NUMBERS, MAX_BATCH = 128 * 3 * 32 * 32, 1024
 SAMPLES = 500
 # Splits of a run that can be measured beside its training data.
 BESIDE = ("validation", "test")
-TRAIN = "train"
 WORDS = {TRAIN: "training"}
 
 
@@ -56,7 +51,7 @@ def subjects(given: Given, display: Display, team: Team | None = None) -> Iterat
         raise FileNotFoundError(f"--output {given.output}: no folder {given.output.resolve().parent}; make it first")
     device = given.device.resolve() if team is None else str(team.device)
     if not given.runs:
-        yield _own(given, display, device)
+        yield own_subject(given, display, device)
         return
     if given.test_data:
         raise ValueError(f"--test-data {given.test_data}: for runs give --split test")
@@ -197,99 +192,3 @@ def limit_of(samples: str, before: int) -> int | None:
     if samples == "all":
         return None
     return int(samples) if samples else before
-
-
-def check_one_kind(given: Given) -> None:
-    """Refuse run folders beside an own network.
-
-    Args:
-        given: From the command line.
-
-    Raises:
-        ValueError: Both were given.
-    """
-    named = ", ".join(option for option, value in _own_values(given).items() if value)
-    if given.runs and named:
-        raise ValueError(f"give run folders or your own network, not both: got {given.runs[0]} and {named}")
-
-
-def own_options(given: Given) -> dict[str, str]:
-    """Return what names the user's own network, by option without its dashes.
-
-    Args:
-        given: From the command line.
-
-    Raises:
-        ValueError: Something is missing, or an option is one for runs.
-    """
-    options = _own_values(given)
-    missing = [option for option, value in {**options, "--output": given.output}.items() if not value]
-    if len(missing) == len(options) + 1:
-        raise ValueError("give run folders, or your own network by --model, --checkpoint, --data, --loss and --output")
-    if missing:
-        raise ValueError(f"your own network needs {', '.join(missing)} too; --help shows an example")
-    if given.on != TRAIN:
-        raise ValueError(f"--on {given.on}: is of a run; for your own network give these data as --data")
-    return {option.removeprefix("--"): value for option, value in options.items()}
-
-
-def own_objective(model: nn.Module, given: Given) -> Objective:
-    """Return the user's own network with its data and loss, tried on the first batch.
-
-    Args:
-        model: On its device.
-        given: From the command line.
-
-    Raises:
-        ValueError: A function cannot be found or fails, or model, data and loss do not fit together.
-    """
-    from analysis import Objective
-    from landscape.sources import own_data, own_loss
-
-    objective = Objective(model, own_loss(given.loss), own_data(given.data), batchnorm=given.batchnorm)
-    _try_first_batch(objective, given)
-    return objective
-
-
-def _own_values(given: Given) -> dict[str, str]:
-    return {
-        "--model": given.model,
-        "--checkpoint": given.checkpoint,
-        "--data": given.data,
-        "--loss": given.loss,
-    }
-
-
-def _own(given: Given, display: Display, device: str) -> Subject:
-    options = own_options(given)
-    from landscape.checkpoints import hash_of_weights
-    from landscape.fitting import load_weights
-    from landscape.sources import own_data, own_model
-
-    model = own_model(given.model)
-    for note in load_weights(model, given.checkpoint, trust=given.trust_checkpoint):
-        display.note(note)
-    if given.splits:
-        raise ValueError(f"--split {given.splits[0]}: is of a run; for your own network give --test-data")
-    return Subject(
-        title=f"{given.model} with {given.checkpoint}",
-        path=Path(given.output or ""),
-        objective=own_objective(model.to(device), given),
-        checkpoint_sha256=hash_of_weights(given.checkpoint),
-        config=json.dumps(options),
-        data=given.data,
-        splits={"test": own_data(given.test_data, "--test-data")} if given.test_data else {},
-    )
-
-
-def _try_first_batch(objective: Objective, given: Given) -> None:
-    """See that model, data and loss fit together: what fails here is in the user's code, and not in ours."""
-    try:
-        objective.on([next(iter(objective.data))]).loss()
-    except Exception as error:
-        if exit_status(error) is not None:
-            raise
-        raise ValueError(
-            f"--model {given.model}, --data {given.data} and --loss {given.loss} do not fit together; on the first "
-            f"batch: {type(error).__name__}: {one_line(error)}"
-        ) from None

@@ -133,10 +133,18 @@ def record_outputs(
         The tape, and the count of the batch.
 
     Raises:
-        ValueError: The loss calls the model more than once, or is made inside it.
+        ValueError: The loss calls the model more than once, is made inside it, or takes derivatives of its output.
     """
     model = _Cutting(evaluation, state)
-    loss_sum, count = evaluation.batch_loss(model, batch)
+    try:
+        loss_sum, count = evaluation.batch_loss(model, batch)
+    except RuntimeError as error:
+        if "appears to not have been used in the graph" not in str(error):
+            raise
+        raise ValueError(
+            "Gauss-Newton and Fisher need the loss as a function of the model's output alone, but batch_loss takes "
+            "derivatives of the output by the input; measure the Hessian, or the gradient noise, instead"
+        ) from None
     if model.calls != 1:
         raise ValueError(
             f"Gauss-Newton and Fisher need a loss of one model output, but batch_loss called the model {model.calls} "

@@ -26,6 +26,7 @@ from landscape.options import (
     OwnData,
     OwnLoss,
     OwnModel,
+    OwnParameters,
     Quiet,
     Runs,
     Samples,
@@ -109,6 +110,7 @@ def measure(
     trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     loss: OwnLoss = "",
+    parameters: OwnParameters = None,
     output: OutputOrFolder = None,
     samples: Samples = "",
     device: DeviceOption = Device.AUTO,
@@ -129,7 +131,18 @@ def measure(
     """
     named = checkpoint or []
     first = named[0] if named else ""
-    given = Given(runs or [], model, first, data, loss, output, samples, device, trust_checkpoint=trust_checkpoint)
+    given = Given(
+        runs or [],
+        model,
+        first,
+        data,
+        loss,
+        output,
+        samples,
+        device,
+        trust_checkpoint=trust_checkpoint,
+        parameters=parameters or [],
+    )
     choice = Choice(of or [], top=top, rho=rho, m=m, seed=seed, budget=budget)
     if not over_training and not is_several(named):
         if dry_run:

@@ -26,6 +26,7 @@ from landscape.options import (
     OwnData,
     OwnLoss,
     OwnModel,
+    OwnParameters,
     Quiet,
     Runs,
     Samples,
@@ -92,6 +93,7 @@ def noise(
     trust_checkpoint: TrustCheckpoint = False,
     data: OwnData = "",
     loss: OwnLoss = "",
+    parameters: OwnParameters = None,
     output: Output = None,
     samples: Samples = "",
     device: DeviceOption = Device.AUTO,
@@ -118,6 +120,7 @@ def noise(
         device,
         on=on.value,
         trust_checkpoint=trust_checkpoint,
+        parameters=parameters or [],
     )
     kept = _kept(given.runs) if over_training else []
     possible = {

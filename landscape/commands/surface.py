@@ -29,6 +29,7 @@ from landscape.options import (
     OwnData,
     OwnLoss,
     OwnModel,
+    OwnParameters,
     Plan,
     PlanOption,
     Precision,
@@ -146,6 +147,7 @@ def surface(
     data: OwnData = "",
     test_data: TestData = "",
     loss: OwnLoss = "",
+    parameters: OwnParameters = None,
     output: Output = None,
     samples: Samples = "",
     device: DeviceOption = Device.AUTO,
@@ -180,6 +182,7 @@ def surface(
         test_data=test_data,
         batchnorm=batchnorm.value,
         trust_checkpoint=trust_checkpoint,
+        parameters=parameters or [],
     )
     metrics: dict[str, Any] = dict(map(named_metric, metric or []))
     ends = [read_weights(path, trust=trust_checkpoint) for path in toward or []]

@@ -60,5 +60,5 @@ def test_targets_that_are_not_tensors_are_counted() -> None:
     assert summed(loss)(ones, [torch.zeros(4), torch.zeros(4)])[1] == 4
     assert summed(loss)(ones, ["a", "b", "c"])[1] == 3
     assert summed(loss)(ones, torch.tensor(1.0))[1] == 1
-    with pytest.raises(ValueError, match="one number per batch, a tensor of one element, got float"):
+    with pytest.raises(ValueError, match=r"a tensor of one element, got float; return it without \.item"):
         summed(lambda output, target: 1.0)(ones, ones)  # type: ignore[arg-type, return-value]

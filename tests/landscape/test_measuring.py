@@ -124,7 +124,7 @@ def test_other_data_are_refused_and_the_same_in_another_order_are_not(tmp_path: 
 def test_a_network_whose_loss_is_not_finite_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
     broken = subject(tmp_path)
     torch.nn.init.constant_(broken.objective.model.bias, float("nan"))
-    with pytest.raises(ValueError, match=r"^net: the loss is nan, so there is nothing to measure; check weights and"):
+    with pytest.raises(ValueError, match=r"^net: the loss is nan, so there is nothing to measure; check the weights"):
         measure(broken, few(), Recorder())
     assert not broken.path.exists()
 

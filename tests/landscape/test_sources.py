@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.sources import own_data, own_loss, own_model
+from landscape.sources import own_data, own_loss, own_model, takes_model
 
 NETS = """
 import torch
@@ -36,6 +36,18 @@ def text():
 
 def nothing():
     return []
+
+def whole(model, batch):
+    return model(batch).sum(), len(batch)
+
+def single(output):
+    return output.sum()
+
+def wants(width, depth, bias=True):
+    return torch.nn.Linear(width, depth)
+
+def empty():
+    return torch.nn.Linear(2, 1, device="meta")
 """
 
 
@@ -82,3 +94,30 @@ def test_a_function_that_fails_or_gives_the_wrong_thing(nets: Path) -> None:
         own_data("nets:broken")
     with pytest.raises(ValueError, match=r"--loss torch\.nn:Linear: calling it failed: TypeError"):
         own_loss("torch.nn:Linear")
+
+
+def test_a_loss_says_by_the_name_of_its_first_argument_how_it_is_called(nets: Path) -> None:
+    assert not takes_model(own_loss("nets:loss"))
+    assert not takes_model(own_loss("torch.nn:MSELoss"))
+    assert not takes_model(torch.add)  # written in C, without a signature
+    assert takes_model(own_loss("nets:whole"))
+    with pytest.raises(
+        ValueError, match=r"^--loss nets:single: must be called as loss\(output, target\), or as loss\(mo"
+    ):
+        own_loss("nets:single")
+
+
+def test_a_function_that_wants_arguments_is_told_before_it_is_called(nets: Path) -> None:
+    message = (
+        r"^--model nets:wants: is called without arguments, but wants width, depth; give them defaults, or name a f"
+    )
+    with pytest.raises(ValueError, match=message):
+        own_model("nets:wants")
+
+
+def test_a_network_without_numbers_is_refused(nets: Path) -> None:
+    """Loading weights into it would leave it as it is."""
+    with pytest.raises(
+        ValueError, match=r"^--model nets:empty: 2 parameters are on the device meta, .* first 'weight'"
+    ):
+        own_model("nets:empty")
