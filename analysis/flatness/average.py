@@ -15,6 +15,8 @@ from torch import Tensor
 from analysis.objective import Objective
 from analysis.surface.evaluate import repeated_loss
 
+MIN_PAIRS = 10  # our choice, as for `hessian_trace`: a standard error of fewer is itself a guess
+
 
 def average_rises(
     objective: Objective,
@@ -23,6 +25,7 @@ def average_rises(
     seed: int,
     base_loss: float,
     progress: Callable[[int, int], None] | None = None,
+    tol: float | None = None,
 ) -> Tensor:
     """Return independent samples whose mean is E L(w + scale z) - L(w), z standard normal, [samples], float64.
 
@@ -33,8 +36,9 @@ def average_rises(
         seed: Of the perturbations.
         base_loss: L(w).
         progress: Called as progress(done, total).
+        tol: As for `average_rises_along`.
     """
-    return average_rises_along(objective, scale, [1.0], samples, seed, base_loss, progress)[0]
+    return average_rises_along(objective, scale, [1.0], samples, seed, base_loss, progress, tol)[0]
 
 
 def average_rises_along(
@@ -45,6 +49,7 @@ def average_rises_along(
     seed: int,
     base_loss: float,
     progress: Callable[[int, int], None] | None = None,
+    tol: float | None = None,
 ) -> Tensor:
     """Return the same for the scales rho * scale, with the same z at every rho, [rho, samples], float64.
 
@@ -60,6 +65,8 @@ def average_rises_along(
         seed: Of the perturbations.
         base_loss: L(w).
         progress: Called as progress(done, total).
+        tol: Stop once every mean has a standard error of at most tol * |mean|, after no fewer than `MIN_PAIRS` pairs;
+            None draws them all.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = objective.weights()
@@ -74,6 +81,12 @@ def average_rises_along(
                 row.append(pair / 2 - base_loss)
             if progress is not None:
                 progress(done, samples)
+            if (
+                tol is not None
+                and done >= MIN_PAIRS
+                and all(meets(torch.tensor(row, dtype=torch.float64), tol) for row in rises)
+            ):
+                break
     return torch.tensor(rises, dtype=torch.float64)
 
 
@@ -84,3 +97,13 @@ def standard_error(samples: Tensor) -> float:
         samples: [n].
     """
     return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
+
+
+def meets(samples: Tensor, tol: float) -> bool:
+    """Return whether the standard error of the mean of samples [n] is at most tol * |mean|.
+
+    Args:
+        samples: [n], n >= 2.
+        tol: Relative.
+    """
+    return standard_error(samples) <= tol * abs(float(samples.mean()))
