@@ -3,10 +3,10 @@
 "gpt" and "resnet50": largest eigenvalue of the Hessian with its residual, trace with its standard error, worst case
 over subsets of m samples and average case with theirs, in one process as a user would call them, with default settings
 but for average_tol = 0.05; the target is 300 s together. Wall and processor seconds are both stated, because on a
-shared machine neither alone says much: threads that wait for each other count as busy. "command": `landscape measure` on the first of them as it is: five eigenvalues,
-four sharpnesses, 100 pairs for each average. "peers": the largest eigenvalue of a ResNet-20 until its true residual is
-at most 1e-2, and its trace from ten products, by each library in paired rounds, with errors against a float64
-reference.
+shared machine neither alone says much: threads that wait for each other count as busy. "command": `landscape measure`
+on the first of them as it is: five eigenvalues, four sharpnesses, 100 pairs for each average. "peers": the largest
+eigenvalue of a ResNet-20 until its true residual is at most 1e-2, and its trace from ten products, by each library in
+paired rounds, with errors against a float64 reference.
 Right when a tiny run gives the numbers of the functions it times (`tests/benchmarks/test_sharpness.py`).
 
     python benchmarks/sharpness.py --threads 2
