@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from analysis import Objective, hessian_eigenvalues, hessian_trace, sharpness
 from benchmarks import sharpness as benchmark
@@ -73,7 +74,8 @@ def test_tokens_have_few_successors() -> None:
 @pytest.mark.peers
 def test_traces_are_those_of_a_dense_hessian() -> None:
     """Fails if a contestant is timed on another quantity: means over 40 seeds within 4 standard errors."""
-    problem = Problem(*CASES[1].make())
+    model, _, batches = CASES[1].make()
+    problem = Problem(model.eval(), nn.CrossEntropyLoss(), batches)
     exact = float(dense.hessian(problem.model, problem.loss_fn, problem.batches).trace())
     for name, run in traces(problem).items():
         values = torch.tensor([run(seed) for seed in range(40)], dtype=torch.float64)
