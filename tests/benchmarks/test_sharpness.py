@@ -91,9 +91,8 @@ def test_a_tiny_run_writes_its_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     rows = json.loads(target.read_text(encoding="utf-8"))["rows"]
     assert [row["part"] for row in rows] == ["gpt", "command", "peers", "peers"]
     largest, trace = rows[2:]
-    for row, wanted in ((largest, 1e-2), (trace, 2.0)):
-        assert all(one["error"] <= wanted for one in row["contestants"]), row["contestants"]
-        assert row["reference_error"] < 0.2
+    assert largest["reference_error"] < 1e-5
+    assert all(one["error"] <= 1e-2 for one in largest["contestants"]), largest["contestants"]
     assert {"ours", "curvlinops", "pyhessian"} == trace["seconds"].keys()
     text = capsys.readouterr().out
     assert "gpt: lambda_max" in text
