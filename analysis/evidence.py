@@ -36,6 +36,7 @@ class Status(enum.Enum):
         "raise max_hvps or tol for the others."
     )
     MAX_STEPS = "The budget of steps ran out before the tolerance was met; the value is a lower bound."
+    MAX_SAMPLES = "The budget of samples ran out before the standard error met its tolerance; the error is as stated."
     NO_BRACKET = "No number in the range tried has the answer between it and another; the bounds say what is known."
     NOT_FINITE = "The loss or its gradient was not finite somewhere; those numbers are NaN or inf as found."
     ZERO_SIGNAL = (

@@ -146,6 +146,47 @@ def noise(report: Report) -> str:
     return markdown(["", *(" / ".join(pair) for pair in NOISE), "best chunk of vmap"], rows)
 
 
+def sharpness(report: Report) -> str:
+    """Return the table of what 25 million weights take: a row for each number, and one for all four."""
+    rows = []
+    for row in report["rows"]:
+        if "measurements" in row:
+            parameters = f"{row['network']}, {row['parameters'] / 1e6:.1f} million weights"
+            for one in row["measurements"]:
+                counts = [f"{one[key]} {word}" for key, word in COUNTS.items() if one.get(key)]
+                value = f"{one['value']:.3g} ± {one['error']:.1g}"
+                seconds = [f"{one[key]:.0f}" for key in ("wall_seconds", "cpu_seconds")]
+                rows.append([parameters, one["name"], value, ", ".join(counts), *seconds])
+            met = "met" if row["wall_seconds"] <= row["at_most"] else "missed"
+            rows.append([
+                parameters,
+                "all four",
+                "",
+                "",
+                f"{row['wall_seconds']:.0f}, {met}",
+                f"{row['cpu_seconds']:.0f}",
+            ])
+        if row["part"] == "command":
+            seconds = [f"{row[key]:.0f}" for key in ("wall_seconds", "cpu_seconds")]
+            rows.append([row["network"], "`landscape measure`", "", "", *seconds])
+    return markdown(["", "", "value ± error", "computed", "seconds", "seconds of processor"], rows)
+
+
+def sharpness_peers(report: Report) -> str:
+    """Return the table of one eigenvalue and the trace beside other libraries."""
+    rows = []
+    for row in report["rows"]:
+        ratios = {ratio["theirs"]: ratio for ratio in row.get("ratios", ())}
+        for one in row.get("contestants", ()):
+            ratio = ratios.get(one["name"])
+            text = f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
+            off = "gave up" if one["error"] is None else f"{one['error']:.0e}"
+            rows.append([row["quantity"], one["name"], str(one["products"]), off, text])
+    return markdown(["", "", "products", "relative error", "time of ours / theirs"], rows)
+
+
+COUNTS = {"num_hvps": "Hessian products", "num_gradients": "gradients", "num_losses": "losses"}
+
 TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "machine": ("curvature-cpu.json", machine_line),
     "eigenpairs": ("curvature-cpu.json", eigenpairs),

@@ -16,6 +16,8 @@ from analysis.flatness.perturbation import Perturbation
 from analysis.objective import Objective
 from analysis.surface.evaluate import repeated_loss
 
+MIN_PAIRS = 10  # our choice, as for `hessian_trace`: a standard error of fewer is itself a guess
+
 
 def average_rises(
     objective: Objective,
@@ -25,6 +27,7 @@ def average_rises(
     seed: int,
     base_loss: float,
     progress: Callable[[int, int], None] | None = None,
+    tol: float | None = None,
 ) -> Tensor:
     """Return samples whose mean is E L(w + rho A z) - L(w), z standard normal, for each rho, [rho, samples], float64.
 
@@ -41,6 +44,8 @@ def average_rises(
         seed: Of the perturbations.
         base_loss: L(w).
         progress: Called as progress(done, total).
+        tol: Stop once every mean has a standard error of at most tol * |mean|, after no fewer than `MIN_PAIRS` pairs;
+            None draws them all.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = objective.weights()
@@ -54,6 +59,12 @@ def average_rises(
                 row.append(pair / 2 - base_loss)
             if progress is not None:
                 progress(done, samples)
+            if (
+                tol is not None
+                and done >= MIN_PAIRS
+                and all(meets(torch.tensor(row, dtype=torch.float64), tol) for row in rises)
+            ):
+                break
     return torch.tensor(rises, dtype=torch.float64)
 
 
@@ -64,3 +75,13 @@ def standard_error(samples: Tensor) -> float:
         samples: [n].
     """
     return float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
+
+
+def meets(samples: Tensor, tol: float) -> bool:
+    """Return whether the standard error of the mean of samples [n] is at most tol * |mean|.
+
+    Args:
+        samples: [n], n >= 2.
+        tol: Relative.
+    """
+    return standard_error(samples) <= tol * abs(float(samples.mean()))

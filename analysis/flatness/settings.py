@@ -60,3 +60,21 @@ def check_settings(
     check_whole("restarts", restarts, 0, "0 is the ascent from SAM's perturbation alone")
     if not (math.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be a finite number > 0, got {tol!r}; 0.01 is the default")
+
+
+def check_average_tol(kind: str, average_tol: float | None) -> None:
+    """Refuse a tolerance of the standard error that is out of range, or of a worst case.
+
+    Args:
+        kind: As for `sharpness`, like the other.
+        average_tol: Relative standard error, or None.
+
+    Raises:
+        ValueError: In one line, what was given, what is allowed.
+    """
+    if average_tol is None:
+        return
+    if kind != "average":
+        raise ValueError(f"average_tol is for kind='average', got average_tol={average_tol!r}; tol ends an ascent")
+    if not (math.isfinite(average_tol) and average_tol > 0):
+        raise ValueError(f"average_tol must be a finite number > 0 or None, got {average_tol!r}; 0.05 is 5 percent")

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from analysis.evidence import Result, Status, measured
-from analysis.flatness.average import average_rises, standard_error
+from analysis.flatness.average import average_rises, meets, standard_error
 from analysis.flatness.perturbation import Scaled, perturbation, scale_named
-from analysis.flatness.settings import check_settings
+from analysis.flatness.settings import check_average_tol, check_settings
 from analysis.flatness.subsets import num_samples, parts_of
 from analysis.flatness.worst import Search, worst_rise
 from analysis.objective import Objective
@@ -64,6 +64,7 @@ def sharpness(
     restarts: int = 1,
     tol: float = 1e-2,
     samples: int = 100,
+    average_tol: float | None = None,
     m: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -99,6 +100,9 @@ def sharpness(
         tol: Worst: residual at which an ascent ends. The value's relative error is of its square: 1e-2 leaves about
             1e-4 to 1e-2 on quadratics.
         samples: Average: pairs of perturbations (u, -u), >= 2. 100 is our choice: a standard error of a few percent.
+        average_tol: Average: stop, after 10 pairs or more, once the standard error is at most average_tol * |value|, as
+            `hessian_trace` does; `samples` then is the most that are drawn. None, the default, draws them all, so that
+            every measurement has as many. 0.05 is reached with 10 pairs on networks of many millions of weights.
         m: Worst: the data are cut at random into ceil(N / m) equal subsets of at most m samples, the worst case is
             taken for each, and averaged: the m-sharpness of Foret et al. None takes all data at once.
         seed: Of perturbations, random starts and subsets, drawn on the CPU: two checkpoints of one architecture see
@@ -113,15 +117,16 @@ def sharpness(
         norm of the tangential gradient over that of the gradient (by u), so 0 is stationary; in a box the gradient by
         the coordinates that no face holds takes the place of the tangential one.
         status: CONVERGED (residual <= tol); MAX_STEPS: steps ran out (0 always do), or none rose any more, and the
-        value is a lower bound; COMPLETE for "average"; NOT_FINITE where a loss or gradient was NaN or inf, and the
-        value with it.
+        value is a lower bound; COMPLETE for "average", with average_tol CONVERGED or MAX_SAMPLES; NOT_FINITE where a
+        loss or gradient was NaN or inf, and the value with it.
 
     Raises:
         ValueError: An argument out of range; m with "average", whose mean over subsets is the same for every m.
 
     Cost: worst, per subset, each gradient and loss over the subset alone: at most 1 + (1 + restarts) * steps
     gradients (default 41, together over all data whatever m) and 1 + about 1.3 times as many losses. Average:
-    1 + 2 * samples losses (default 201). Memory: the data, up to 2 GiB (with m, always), and a few vectors [D].
+    1 + 2 * samples losses (default 201), with average_tol at most. Memory: the data, up to 2 GiB (with m, always), and
+    a few vectors [D].
 
     Example:
         >>> model = torch.nn.Linear(2, 1, bias=False)  # L = (w1^2 + 4 w2^2) / 2 on the data below
@@ -141,18 +146,29 @@ def sharpness(
         raise ValueError(f"rho must be a finite number > 0, got {rho!r}; 0.05 is the usual start")
     scale = scale_named(adaptive)
     check_settings(kind, m, samples, steps, restarts, tol, norm, scale, subspace)
+    check_average_tol(kind, average_tol)
     with torch.inference_mode(False):  # whatever the caller's mode, gradients are needed
         if kind == "average":
-            return _average(objective, float(rho), scale, subspace, samples, seed, progress)
+            return _average(objective, float(rho), scale, subspace, samples, average_tol, seed, progress)
         return _worst(objective, Search(float(rho), scale, steps, restarts, tol, seed, norm, subspace), m, progress)
 
 
 def _average(
-    objective: Objective, rho: float, scale: str, subspace: str, samples: int, seed: int, progress: Progress | None
+    objective: Objective,
+    rho: float,
+    scale: str,
+    subspace: str,
+    samples: int,
+    tol: float | None,
+    seed: int,
+    progress: Progress | None,
 ) -> Sharpness:
     base_loss = objective.loss()
     move = perturbation(objective, scale, subspace)
-    rises = average_rises(objective, move, [rho], samples, seed, base_loss, progress)[0]
+    rises = average_rises(objective, move, [rho], samples, seed, base_loss, progress, tol)[0]
+    ended = Status.COMPLETE
+    if tol is not None:
+        ended = Status.CONVERGED if meets(rises, tol) else Status.MAX_SAMPLES
     return Sharpness(
         value=float(rises.mean()),
         standard_error=standard_error(rises),
@@ -165,10 +181,10 @@ def _average(
         residual=math.nan,
         samples=rises,
         num_gradients=0,
-        num_losses=1 + 2 * samples,
+        num_losses=1 + 2 * len(rises),
         seed=seed,
         m=num_samples(objective),
-        status=Status.COMPLETE if bool(rises.isfinite().all()) else Status.NOT_FINITE,
+        status=ended if bool(rises.isfinite().all()) else Status.NOT_FINITE,
     )
 
 

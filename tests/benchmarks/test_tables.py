@@ -77,3 +77,27 @@ def test_a_ratio_is_found_by_its_names_and_what_it_is_of() -> None:
     }
     (cells,) = surface_tables.bare({"rows": [row, {"part": "extras"}]})[1]
     assert cells == ["net", "batches of 8", "250", "1.00 [1.00, 1.00]", "2.00 [2.00, 2.00]"]
+
+
+def test_what_25_million_weights_take_is_summed_and_judged() -> None:
+    """Fails if the target is compared with seconds of processor, of which two threads have twice as many."""
+    one = {"name": "trace", "value": 234.5, "error": 11.2, "wall_seconds": 200.4, "cpu_seconds": 390.0, "num_hvps": 13}
+    total = {"wall_seconds": 200.4, "cpu_seconds": 390.0, "at_most": 300.0}
+    row = {"part": "gpt", "network": "gpt", "parameters": 25_383_936, "measurements": [one], **total}
+    command = {"part": "command", "network": "gpt", "wall_seconds": 900.0, "cpu_seconds": 1700.0}
+    lines = tables.sharpness({"rows": [row, command]}).splitlines()[2:]
+    assert lines == [
+        "| gpt, 25.4 million weights | trace | 234 ± 1e+01 | 13 Hessian products | 200 | 390 |",
+        "| gpt, 25.4 million weights | all four |  |  | 200, met | 390 |",
+        "| gpt | `landscape measure` |  |  | 900 | 1700 |",
+    ]
+
+
+def test_peers_stand_beside_the_ratio_to_them() -> None:
+    ours, theirs = ({"name": name, "products": 10, "error": error} for name, error in (("ours", 0.1), ("theirs", None)))
+    ratio = {"ours": "ours", "theirs": "theirs", "median": 0.5, "low": 0.4, "high": 0.6}
+    row = {"part": "peers", "quantity": "trace", "contestants": [ours, theirs], "ratios": [ratio]}
+    assert tables.sharpness_peers({"rows": [row]}).splitlines()[2:] == [
+        "| trace | ours | 10 | 1e-01 |  |",
+        "| trace | theirs | 10 | gave up | 0.50 [0.40, 0.60] |",
+    ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from analysis import sharpness
+from analysis import Status, sharpness
 from analysis.flatness.average import average_rises
 from analysis.flatness.perturbation import Scaling
 from tests.analysis.flatness.regression import problem
@@ -55,3 +56,44 @@ def test_other_seeds_are_other_perturbations() -> None:
     first, again, other = (sharpness(objective, kind="average", samples=3, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.samples, again.samples)
     assert not torch.equal(first.samples, other.samples)
+
+
+def test_a_tolerance_stops_at_the_first_pair_that_meets_it() -> None:
+    """The samples are the first of those drawn without one, and one fewer would not have been enough."""
+    objective, _, _ = problem()
+    all_of_them = sharpness(objective, kind="average", samples=200).samples
+    found = sharpness(objective, kind="average", samples=200, average_tol=0.08)
+    count = len(found.samples)
+    assert 10 < count < 200
+    assert torch.equal(found.samples, all_of_them[:count])
+    assert found.standard_error <= 0.08 * found.value
+    before = all_of_them[: count - 1]
+    assert float(before.std()) / math.sqrt(count - 1) > 0.08 * float(before.mean())
+    assert (found.num_losses, found.status) == (1 + 2 * count, Status.CONVERGED)
+
+
+def test_a_loose_tolerance_still_takes_ten_pairs() -> None:
+    """Fails if the standard error of two pairs, which may be near 0 by chance, is believed."""
+    objective, _, _ = problem()
+    assert len(sharpness(objective, kind="average", average_tol=10.0).samples) == 10
+
+
+@pytest.mark.parametrize("samples", [5, 20])
+def test_a_tolerance_out_of_reach_says_so(samples: int) -> None:
+    objective, _, _ = problem()
+    found = sharpness(objective, kind="average", samples=samples, average_tol=1e-6)
+    assert (len(found.samples), found.status) == (samples, Status.MAX_SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "average", "average_tol": 0.0}, "average_tol must be a finite number > 0 or None, got 0.0"),
+        ({"kind": "average", "average_tol": math.nan}, "average_tol must be a finite number > 0 or None, got nan"),
+        ({"kind": "worst", "average_tol": 0.1}, "average_tol is for kind='average', got average_tol=0.1"),
+    ],
+)
+def test_a_tolerance_out_of_range_is_refused(settings: dict[str, Any], message: str) -> None:
+    objective, _, _ = problem()
+    with pytest.raises(ValueError, match=message):
+        sharpness(objective, **settings)
