@@ -11,7 +11,8 @@ study: $(VENV)/.installed
 	$(BIN)/landscape study digits
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+# a process for each core, each with one thread: small networks gain nothing from a second
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
