@@ -14,18 +14,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from analysis.batch_loss import (
-    BatchLoss,
-    checked,
-    from_loss_fn,
-    on_tensors,
-    refuse_batch_statistics,
-    with_derivatives,
-)
+from analysis.batch_loss import BatchLoss, on_tensors, refuse_batch_statistics
 from analysis.batches import Fingerprint, NotRepeatable, as_batches, check_same, moved
 from analysis.batchnorm import BATCHNORM, recalibrate
+from analysis.checks import check_dtype
+from analysis.given_loss import GivenLoss, given_loss
 from analysis.guard import left_as_found
-from analysis.losses import per_sample, summed
+from analysis.losses import LossSum
 from analysis.parameters import Selection, check_fits, layout_of, select
 from gcsam.centralize import module_dims, row_dims
 
@@ -58,8 +53,7 @@ class Evaluation:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        if (loss_fn is None) == (batch_loss is None):
-            raise ValueError("give either loss_fn(output, target) or batch_loss(model, batch), exactly one of them")
+        self._loss = given_loss(loss_fn, batch_loss, reduction)
         if data is None:
             raise ValueError("data must be batches (input, target), got None; give a DataLoader, a list or one batch")
         if batchnorm not in BATCHNORM:
@@ -67,15 +61,8 @@ class Evaluation:
         refuse_batch_statistics(model)
         self.model = model
         self.data = as_batches(data)
-        given = from_loss_fn(summed(loss_fn, reduction)) if batch_loss is None else checked(batch_loss)  # type: ignore[arg-type]
-        self.batch_loss = with_derivatives(given)
-        self.sample_losses = None if loss_fn is None else per_sample(loss_fn, reduction)
         self.batchnorm = batchnorm
-        if dtype not in (None, torch.float32, torch.float64):
-            raise ValueError(
-                f"dtype must be torch.float32, torch.float64 or None, got {dtype}; in half precision a Hessian product "
-                "would be rounding to its second digit"
-            )
+        check_dtype(dtype)
         self.layout = layout_of(model, select(model, parameters), device, dtype)
         is_half = any(parameter.dtype in HALF for parameter in model.parameters())
         self._dtype = self.layout.dtype if is_half else dtype
@@ -89,6 +76,16 @@ class Evaluation:
     def names(self) -> tuple[str, ...]:
         """Names of the measured parameters, in the order of the flat vector."""
         return self.layout.names
+
+    @property
+    def batch_loss(self) -> BatchLoss:
+        """The loss, from (model, batch) to (loss_sum, count)."""
+        return self._loss.of_batch
+
+    @property
+    def sample_losses(self) -> LossSum | None:
+        """The losses of single samples, from (output, target); None where only batches have one."""
+        return self._loss.of_samples
 
     @property
     def num_parameters(self) -> int:
@@ -131,9 +128,19 @@ class Evaluation:
             loss_fn: As for the constructor.
             reduction: As for the constructor.
         """
+        return self._with(given_loss(loss_fn, None, reduction))
+
+    def with_normalized_logits(self: Own) -> Own:
+        """Return the same with the logits normalized before the loss, see `normalized_logits`.
+
+        Raises:
+            ValueError: The loss was given as `batch_loss`.
+        """
+        return self._with(self._loss.of_normalized_logits())
+
+    def _with(self: Own, loss: GivenLoss) -> Own:
         other = self._twin()
-        other.batch_loss = from_loss_fn(summed(loss_fn, reduction))
-        other.sample_losses = per_sample(loss_fn, reduction)
+        other._loss = loss
         return other
 
     def _twin(self: Own) -> Own:
@@ -284,23 +291,6 @@ class Evaluation:
                 "or the loss draws random numbers outside nn.Dropout (functional dropout with training=True, sampled "
                 "noise): switch that off, or draw them once, in the data"
             )
-
-
-def positive(count: Tensor | float) -> float:
-    """Return what a sum over the data is divided by.
-
-    Args:
-        count: Samples or tokens, summed over the batches.
-
-    Raises:
-        ValueError: There are none.
-    """
-    value = float(count)
-    if value <= 0:
-        raise ValueError(
-            f"the data must hold a sample that counts, got a total count of {value:g}; is every target ignored?"
-        )
-    return value
 
 
 def _cast(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from analysis.batch_loss import BatchLoss
 from analysis.batches import NotRepeatable
+from analysis.checks import positive
 from analysis.difference import CentralDifference
-from analysis.evaluation import At, Evaluation, positive
+from analysis.evaluation import At, Evaluation
 from analysis.gradient_tape import record_gradient
 from analysis.parameters import Selection
 from analysis.self_check import SelfCheck, self_check

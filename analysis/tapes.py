@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.batches import tensors_of
+from analysis.checks import positive
 from analysis.cutting import batch_length, cut
-from analysis.evaluation import Evaluation, positive
+from analysis.evaluation import Evaluation
 from analysis.graph import check_differentiable, graph_bytes
 from analysis.memory import FRACTION, free_memory
 from analysis.twice import FastDoubleBackward, ThirdDerivative

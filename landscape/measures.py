@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALL = "all"
 # What figures and verdicts need, and what costs a few gradients beside.
 DEFAULT = ("eigenvalues", "trace", "worst", "average", "worst_adaptive", "average_adaptive")
-CHEAP = ("magnitudes", "fisher_rao", "critical")
+CHEAP = ("magnitudes", "fisher_rao", "critical", "one_step", "one_step_centralized")
 
 
 class Choice:

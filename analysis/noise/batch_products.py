@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from analysis.evaluation import positive
+from analysis.checks import positive
 from analysis.noise.control import control_directions, projected
 from analysis.noise.layers import Layers
 from analysis.noise.per_sample import gradients_of

@@ -7,156 +7,74 @@ costs are what a counting objective sees, and what it says of rescaled ReLU netw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-from analysis.curvature.hessian import Eigenpairs, hessian_eigenvalues
-from analysis.curvature.trace import TraceEstimate, hessian_trace
 from analysis.evidence import Result
-from analysis.flatness.critical import CriticalSharpness, critical_sharpness
-from analysis.flatness.fisher_rao import FisherRaoNorm, fisher_rao_norm
-from analysis.flatness.pac_bayes import PACBayesSigma, pac_bayes_sigma
-from analysis.flatness.relative import RelativeFlatness, relative_flatness
-from analysis.flatness.sharpness import Sharpness, sharpness
 from analysis.objective import Objective
-from analysis.report.magnitudes import magnitudes
+from analysis.report.computing import (
+    CURVATURE,
+    PASS,
+    USUAL_HVPS,
+    USUAL_PROBES,
+    centralized_eigenvalues,
+    centralized_trace,
+    critical,
+    critical_value,
+    eigenvalues,
+    first_over_last,
+    fisher_rao,
+    fisher_rao_value,
+    frobenius,
+    largest,
+    norms,
+    pac_bayes_measure,
+    relative,
+    relative_value,
+    seed,
+    sharpness_measure,
+    trace,
+    trace_value,
+)
 from analysis.report.measure import HVP, LOSS, Effort, Measure, Progress, Quantity, Setup
-from analysis.report.readings import BRACKET, Reading, at_least, exact, half_width, ratio, sampled, within
+from analysis.report.readings import exact
 
-CURVATURE = "loss/weight^2"
-# What tolerances took on three networks trained on digits (2 MLPs, a CNN, 500 images): 10 to 13 products for the top 5,
-# 47 to 100 probes for the trace, 3 to 15 steps an ascent, 11 or 12 noises tried. Ours lie between.
-USUAL_HVPS, USUAL_PROBES, USUAL_STEPS, USUAL_TRIES = 15, 70, 8, 12
-STEP = 2 * (1 + 1.3 * LOSS)  # two ascents, in each a gradient and about 1.3 losses
-PASS = 1.5  # of per-sample norms: one to two gradients
+Compute = Callable[[Objective, Setup, int, Progress], Result]
 
 
-def _seed(setup: Setup) -> Mapping[str, Any]:
-    return {"seed": setup.seed}
-
-
-def _magnitudes(objective: Objective, _: Setup, __: int, ___: Progress) -> Result:
-    return magnitudes(objective)
-
-
-def _eigenvalues(objective: Objective, setup: Setup, units: int, progress: Progress) -> Result:
-    def nearer(done: int, total: int) -> None:
-        progress(done, int(min(total, max(20, 1.25 * done))))  # the budget is ten times what they take
-
-    return hessian_eigenvalues(objective, k=setup.top, seed=setup.seed, max_hvps=units, progress=nearer)
-
-
-def _largest(found: Eigenpairs) -> Reading:
-    return within(float(found.values[0]), float(found.residuals[0]))
-
-
-def _ratio(found: Eigenpairs) -> Reading:
-    last = len(found.values) - 1
-    return ratio(_largest(found), within(float(found.values[last]), float(found.residuals[last])))
-
-
-def _trace(objective: Objective, setup: Setup, units: int, progress: Progress) -> Result:
-    return hessian_trace(objective, seed=setup.seed, max_hvps=units, progress=progress)
-
-
-def _trace_value(found: TraceEstimate) -> Reading:
-    return sampled(found.value, found.standard_error, len(found.samples), "probes")
-
-
-def _frobenius(found: TraceEstimate) -> Reading:
-    return sampled(found.frobenius, found.frobenius_standard_error, len(found.samples), "probes")
-
-
-def _worst(found: Sharpness) -> Reading:
-    if len(found.samples) < 2:
-        return at_least(found.value)
-    return sampled(found.value, found.standard_error, len(found.samples), "subsets")
-
-
-def _average(found: Sharpness) -> Reading:
-    return sampled(found.value, found.standard_error, len(found.samples), "pairs")
-
-
-def _sharpness(
-    name: str,
-    title: str,
-    priority: int,
-    *,
-    kind: str = "worst",
-    adaptive: bool = False,
-    norm: str = "l2",
-    has_m: bool = False,
-) -> Measure:
-    """Return the measure for one of the kinds of `sharpness`."""
-
-    def settings(setup: Setup) -> dict[str, Any]:
-        rho = setup.rho if norm == "l2" else setup.rho_linf
-        found: dict[str, Any] = {"rho": rho, "kind": kind, "adaptive": adaptive, "seed": setup.seed}
-        found |= {} if norm == "l2" else {"norm": norm}
-        return found | ({"m": setup.m} if has_m else {})
-
-    def compute(objective: Objective, setup: Setup, units: int, progress: Progress) -> Result:
-        arguments = settings(setup) | {"samples" if kind == "average" else "steps": units}
-        return sharpness(objective, **arguments, progress=progress)
-
-    effort = (
-        Effort("pairs", full=100, least=10, usual=100, gradients=2 * LOSS, fixed=LOSS)
-        if kind == "average"
-        else Effort(
-            "steps of an ascent", full=20, least=3, usual=USUAL_STEPS, gradients=STEP, fixed=1 + LOSS, stops=True
-        )
+def _eigenvalue_measure(name: str, title: str, priority: int, compute: Compute, *lines: Quantity) -> Measure:
+    return Measure(
+        name=name,
+        title=title,
+        kind="curvature",
+        stored=name,
+        quantities=lines,
+        settings=lambda setup: {"pair": setup.top, "which": "largest", "seed": setup.seed},
+        effort=lambda setup: Effort(
+            "Hessian products",
+            full=max(200, setup.top),
+            least=max(10, setup.top),
+            usual=USUAL_HVPS,
+            gradients=HVP,
+            stops=True,
+        ),
+        compute=compute,
+        priority=priority,
     )
-    read = _average if kind == "average" else _worst
-    line = Quantity(name, title, "loss", read, is_invariant=adaptive)
-    words = f"{'adaptive ' if adaptive else ''}{kind}-case sharpness"
-    words += {"l2": "", "linf": " in a box"}[norm] + (" of subsets" if has_m else "")
-    return Measure(name, words, "sharpness", name, (line,), settings, lambda _: effort, compute, priority)
 
 
-def _pac_bayes(name: str, title: str, priority: int, *, adaptive: bool = False) -> Measure:
-    """Return the measure for the noise that the loss bears."""
-
-    def settings(setup: Setup) -> dict[str, Any]:
-        return {"rise": 0.1, "adaptive": adaptive, "seed": setup.seed}
-
-    def compute(objective: Objective, setup: Setup, units: int, progress: Progress) -> Result:
-        return pac_bayes_sigma(objective, **settings(setup), samples=units, progress=progress)
-
-    effort = Effort("pairs", full=50, least=10, usual=50, gradients=2 * LOSS * USUAL_TRIES, fixed=LOSS)
-    line = Quantity(name, title, "1" if adaptive else "weight", _sigma, is_invariant=adaptive)
-    words = f"{'adaptive ' if adaptive else ''}PAC-Bayes sigma"
-    return Measure(name, words, "sharpness", name, (line,), settings, lambda _: effort, compute, priority)
-
-
-def _sigma(found: PACBayesSigma) -> Reading:
-    half = half_width(found.standard_error, found.num_samples)
-    return Reading(found.value, max(0.0, found.low - half), found.high + half, f"{BRACKET}, {found.num_samples} pairs")
-
-
-def _relative(objective: Objective, setup: Setup, units: int, _: Progress) -> Result:
-    return relative_flatness(objective, seed=setup.seed, max_hvps=units)
-
-
-def _relative_value(found: RelativeFlatness) -> Reading:
-    return sampled(float(found.value[0]), float(found.standard_error[0]), found.num_hvps, "probes")
-
-
-def _fisher_rao(objective: Objective, _: Setup, __: int, ___: Progress) -> Result:
-    return fisher_rao_norm(objective)
-
-
-def _fisher_rao_value(found: FisherRaoNorm) -> Reading:
-    return exact(found.norm)  # over all the data given; its standard error is about the population
-
-
-def _critical(objective: Objective, _: Setup, units: int, __: Progress) -> Result:
-    return critical_sharpness(objective, max_losses=units)
-
-
-def _critical_value(found: CriticalSharpness) -> Reading:
-    if found.low == 0:
-        return Reading(found.value, float("nan"), float("nan"), "no bracket")
-    return Reading(found.value, 2 / found.high, 2 / found.low, BRACKET)
+def _trace_measure(name: str, title: str, priority: int, compute: Compute, *lines: Quantity) -> Measure:
+    return Measure(
+        name=name,
+        title=title,
+        kind="curvature",
+        stored=name,
+        quantities=lines,
+        settings=seed,
+        effort=lambda _: Effort("Hessian products", full=100, least=10, usual=USUAL_PROBES, gradients=HVP, stops=True),
+        compute=compute,
+        priority=priority,
+    )
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -172,61 +90,62 @@ MEASURES: tuple[Measure, ...] = (
         ),
         settings=lambda _: {},
         effort=lambda _: Effort("passes", gradients=1 + LOSS),
-        compute=_magnitudes,
+        compute=norms,
         priority=0,
     ),
-    Measure(
-        name="eigenvalues",
-        title="Hessian eigenvalues",
-        kind="curvature",
-        stored="eigenvalues",
-        quantities=(
-            Quantity("lambda_max", "largest Hessian eigenvalue", CURVATURE, _largest),
-            Quantity("lambda_ratio", "lambda_1 / lambda_{pair}", "1", _ratio),
-        ),
-        settings=lambda setup: {"pair": setup.top, "which": "largest", "seed": setup.seed},
-        effort=lambda setup: Effort(
-            "Hessian products",
-            full=max(200, setup.top),
-            least=max(10, setup.top),
-            usual=USUAL_HVPS,
-            gradients=HVP,
-            stops=True,
-        ),
-        compute=_eigenvalues,
-        priority=1,
+    _eigenvalue_measure(
+        "eigenvalues",
+        "Hessian eigenvalues",
+        1,
+        eigenvalues,
+        Quantity("lambda_max", "largest Hessian eigenvalue", CURVATURE, largest),
+        Quantity("lambda_ratio", "lambda_1 / lambda_{pair}", "1", first_over_last),
     ),
-    Measure(
-        name="trace",
-        title="Hessian trace",
-        kind="curvature",
-        stored="trace",
-        quantities=(
-            Quantity("trace", "Hessian trace", CURVATURE, _trace_value),
-            Quantity("frobenius", "Hessian Frobenius norm", CURVATURE, _frobenius),
-        ),
-        settings=_seed,
-        effort=lambda _: Effort("Hessian products", full=100, least=10, usual=USUAL_PROBES, gradients=HVP, stops=True),
-        compute=_trace,
-        priority=6,
+    _eigenvalue_measure(
+        "eigenvalues_centralized",
+        "centralized Hessian eigenvalues",
+        13,
+        centralized_eigenvalues,
+        Quantity("lambda_max_centralized", "largest eigenvalue of P H P", CURVATURE, largest),
     ),
-    _sharpness("worst", "worst, L2, rho {rho:g}", 3),
-    _sharpness("worst_m", "worst, L2, rho {rho:g}, m {m}", 5, has_m=True),
-    _sharpness("worst_adaptive", "worst, adaptive, rho {rho:g}", 4, adaptive=True),
-    _sharpness("worst_linf", "worst, box, rho {rho:g}", 9, norm="linf"),
-    _sharpness("average", "average, rho {rho:g}", 7, kind="average"),
-    _sharpness("average_adaptive", "average, adaptive, rho {rho:g}", 8, kind="average", adaptive=True),
-    _pac_bayes("pac_bayes", "PAC-Bayes sigma, rise {rise:g}", 11),
-    _pac_bayes("pac_bayes_adaptive", "PAC-Bayes sigma, adaptive", 12, adaptive=True),
+    _trace_measure(
+        "trace",
+        "Hessian trace",
+        6,
+        trace,
+        Quantity("trace", "Hessian trace", CURVATURE, trace_value),
+        Quantity("frobenius", "Hessian Frobenius norm", CURVATURE, frobenius),
+    ),
+    _trace_measure(
+        "trace_centralized",
+        "centralized Hessian trace",
+        14,
+        centralized_trace,
+        Quantity("trace_centralized", "trace of P H P", CURVATURE, trace_value),
+    ),
+    sharpness_measure("one_step", "one step of SAM, rho {rho:g}", 2, is_one_step=True),
+    sharpness_measure(
+        "one_step_centralized", "one step of GCSAM, rho {rho:g}", 2, is_one_step=True, subspace="centralized"
+    ),
+    sharpness_measure("worst", "worst, L2, rho {rho:g}", 3),
+    sharpness_measure("worst_m", "worst, L2, rho {rho:g}, m {m}", 5, has_m=True),
+    sharpness_measure("worst_adaptive", "worst, adaptive, rho {rho:g}", 4, adaptive=True),
+    sharpness_measure("worst_filters", "worst, by filters, rho {rho:g}", 15, adaptive="filters"),
+    sharpness_measure("worst_logits", "worst, adaptive, norm. logits", 10, adaptive=True, is_normalized=True),
+    sharpness_measure("worst_linf", "worst, box, rho {rho:g}", 9, norm="linf"),
+    sharpness_measure("average", "average, rho {rho:g}", 7, kind="average"),
+    sharpness_measure("average_adaptive", "average, adaptive, rho {rho:g}", 8, kind="average", adaptive=True),
+    pac_bayes_measure("pac_bayes", "PAC-Bayes sigma, rise {rise:g}", 11),
+    pac_bayes_measure("pac_bayes_adaptive", "PAC-Bayes sigma, adaptive", 12, adaptive=True),
     Measure(
         name="relative_flatness",
         title="relative flatness",
         kind="sharpness",
         stored="relative_flatness",
-        quantities=(Quantity("relative_flatness", "relative flatness, last layer", "loss", _relative_value, True),),
-        settings=_seed,
+        quantities=(Quantity("relative_flatness", "relative flatness, last layer", "loss", relative_value, True),),
+        settings=seed,
         effort=lambda _: Effort("Hessian products", full=100, least=10, usual=100, gradients=HVP, stops=True),
-        compute=_relative,
+        compute=relative,
         priority=10,
     ),
     Measure(
@@ -234,10 +153,10 @@ MEASURES: tuple[Measure, ...] = (
         title="Fisher-Rao norm",
         kind="sharpness",
         stored="fisher_rao",
-        quantities=(Quantity("fisher_rao", "Fisher-Rao norm", "loss", _fisher_rao_value, True),),
+        quantities=(Quantity("fisher_rao", "Fisher-Rao norm", "loss", fisher_rao_value, True),),
         settings=lambda _: {},
         effort=lambda _: Effort("passes", gradients=PASS),
-        compute=_fisher_rao,
+        compute=fisher_rao,
         priority=2,
         spent=lambda _: PASS,
     ),
@@ -246,10 +165,10 @@ MEASURES: tuple[Measure, ...] = (
         title="critical sharpness",
         kind="sharpness",
         stored="critical",
-        quantities=(Quantity("critical", "critical sharpness, gradient", CURVATURE, _critical_value),),
+        quantities=(Quantity("critical", "critical sharpness, gradient", CURVATURE, critical_value),),
         settings=lambda _: {},
         effort=lambda _: Effort("losses", full=100, least=15, usual=20, gradients=LOSS, fixed=1.0, stops=True),
-        compute=_critical,
+        compute=critical,
         priority=2,
     ),
 )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from analysis.batchnorm import batch_statistics
-from analysis.evaluation import positive
+from analysis.checks import positive
 from analysis.objective import Objective
 from analysis.store import Measurement, Variable, list_measurements, read, write
 from analysis.surface.evaluate import held

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.evaluation import At, positive
+from analysis.checks import positive
+from analysis.evaluation import At
 from analysis.objective import Objective
 from analysis.surface.plan import WORTH_A_TRIAL, Plan, channels_last, fastest, first_samples
 from analysis.surface.quantities import Array, Metrics, mean_error, named_metrics, weighted_mean

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,13 +36,12 @@ class Counting(Objective):
         self.seen = {"losses": 0.0, "gradients": 0.0, "hvps": 0.0}
         total = sum(len(x) for x, _ in objective.data)
 
-        def batch_loss(model: nn.Module, batch: Any) -> tuple[Tensor, int]:
-            x, y = batch
+        def loss_fn(output: Tensor, target: Tensor) -> Tensor:
             if not torch.is_grad_enabled():
-                self.seen["losses"] += len(x) / total
-            return F.cross_entropy(model(x), y, reduction="sum"), len(x)
+                self.seen["losses"] += len(target) / total
+            return F.cross_entropy(output, target)
 
-        super().__init__(objective.model, None, objective.data, batch_loss=batch_loss)
+        super().__init__(objective.model, loss_fn, objective.data)
         self._total = total
 
     def gradient(self, at: Tensor | None = None) -> Tensor:
