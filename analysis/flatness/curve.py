@@ -181,9 +181,7 @@ def _worst(objective: Objective, searches: list[Search], m: int | None, progress
     )
     residual = residuals.max(1).values  # NaN where one is
     statuses = [
-        Status.NOT_FINITE
-        if not bool(row.isfinite().all())
-        else (Status.CONVERGED if float(left) <= first.tol else Status.MAX_STEPS)
+        first.status(float(left)) if bool(row.isfinite().all()) else Status.NOT_FINITE
         for row, left in zip(rises, residual, strict=True)
     ]
     every = [worst for along in found for worst in along]

@@ -116,8 +116,8 @@ def sharpness(
         residual: NaN for "average" and without steps. At the worst point, the largest over subsets; on the sphere the
         norm of the tangential gradient over that of the gradient (by u), so 0 is stationary; in a box the gradient by
         the coordinates that no face holds takes the place of the tangential one.
-        status: CONVERGED (residual <= tol); MAX_STEPS: steps ran out (0 always do), or none rose any more, and the
-        value is a lower bound; COMPLETE for "average", with average_tol CONVERGED or MAX_SAMPLES; NOT_FINITE where a
+        status: CONVERGED (residual <= tol); MAX_STEPS: steps ran out, or none rose any more, and the value is a lower
+        bound; COMPLETE for "average" and for no steps, with average_tol CONVERGED or MAX_SAMPLES; NOT_FINITE where a
         loss or gradient was NaN or inf, and the value with it.
 
     Raises:
@@ -206,7 +206,6 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
     )
     residual = float(residuals.max())
     is_finite = bool(rises.isfinite().all())
-    ended_well = Status.CONVERGED if residual <= search.tol else Status.MAX_STEPS
     return Sharpness(
         value=float(rises @ shares),
         standard_error=standard_error(rises),
@@ -223,5 +222,5 @@ def _worst(objective: Objective, search: Search, m: int | None, progress: Progre
         seed=search.seed,
         norm=search.norm,
         m=parts[0][1] if m is None else m,
-        status=ended_well if is_finite else Status.NOT_FINITE,
+        status=search.status(residual) if is_finite else Status.NOT_FINITE,
     )

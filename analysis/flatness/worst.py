@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from analysis.evidence import Status
 from analysis.flatness.ascent import ascend
 from analysis.flatness.balls import on_boundary
 from analysis.flatness.perturbation import Perturbation, perturbation
@@ -33,6 +34,16 @@ class Search:
     seed: int
     norm: str = "l2"
     subspace: str = "all"
+
+    def status(self, residual: float) -> Status:
+        """Return how a search ended whose losses were finite.
+
+        Args:
+            residual: At the worst point.
+        """
+        if self.steps == 0:
+            return Status.COMPLETE
+        return Status.CONVERGED if residual <= self.tol else Status.MAX_STEPS
 
     @property
     def num_starts(self) -> int:

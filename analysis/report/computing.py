@@ -147,7 +147,7 @@ def sharpness_measure(
     words = f"{'adaptive ' if adaptive else ''}{kind}-case sharpness"
     words += {"l2": "", "linf": " in a box"}[norm] + (" of subsets" if has_m else "")
     words = "rise along one step" if is_one_step else words
-    words += " by filters" * (adaptive == "filters") + " of normalized logits" * is_normalized
+    words += ", filters" * (adaptive == "filters") + ", normalized logits" * is_normalized
     words += {"all": "", "centralized": ", centralized"}[subspace]
     effort = _sharpness_effort(kind, is_one_step)
     return Measure(name, words, "sharpness", name, (line,), settings, lambda _: effort, compute, priority)

@@ -51,7 +51,7 @@ def test_it_is_the_rise_along_the_gradient_by_the_formula(index: int, norm: str,
     # losses of size 1 and their gradients carry a few roundings
     assert found.value == pytest.approx(expected, abs=1e-14)
     assert expected > 1e-3
-    assert (found.num_gradients, found.num_losses, found.status) == (1, 2, Status.MAX_STEPS)
+    assert (found.num_gradients, found.num_losses, found.status) == (1, 2, Status.COMPLETE)
     assert math.isnan(found.residual)
     assert found.base_loss == pytest.approx(before, rel=1e-14)
 
@@ -92,14 +92,14 @@ def test_a_fall_along_the_gradient_is_told_as_it_is() -> None:
     assert sharpness(objective, 1.0).value > 0
     curve = sharpness_curve(objective, [0.3, 1.0], steps=0)
     assert float(curve.value[0]) > 0 > float(curve.value[1])  # the point of the smaller ball does not count here
-    assert curve.statuses == ("MAX_STEPS", "MAX_STEPS")
+    assert curve.statuses == ("COMPLETE", "COMPLETE")
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_without_a_gradient_there_is_no_perturbation(norm: str) -> None:
     x = torch.ones(4, 2)
     found = sharpness(Objective(nn.Linear(2, 1), lambda output, _: 0 * output.sum(), (x, x)), steps=0, norm=norm)
-    assert (found.value, found.status) == (0.0, Status.MAX_STEPS)
+    assert (found.value, found.status) == (0.0, Status.COMPLETE)
 
 
 def test_a_loss_that_is_not_finite_is_told() -> None:
