@@ -167,7 +167,8 @@ def sharpness(report: Report) -> str:
                 f"{row['cpu_seconds']:.0f}",
             ])
         if row["part"] == "command":
-            seconds = [f"{row[key]:.0f}" for key in ("wall_seconds", "cpu_seconds")]
+            met = "met" if row["wall_seconds"] <= row["at_most"] else "missed"
+            seconds = [f"{row['wall_seconds']:.0f}, {met}", f"{row['cpu_seconds']:.0f}"]
             rows.append([row["network"], "`landscape measure`", "", "", *seconds])
     return markdown(["", "", "value ± error", "computed", "seconds", "seconds of processor"], rows)
 
@@ -197,6 +198,9 @@ TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "noise": ("noise-cpu.json", noise),
     "optimizer": ("optimizer-cpu.json", optimizer),
     "optimizer-machine": ("optimizer-cpu.json", machine_line),
+    "sharpness-machine": ("sharpness-cpu.json", machine_line),
+    "sharpness": ("sharpness-cpu.json", sharpness),
+    "sharpness-peers": ("sharpness-cpu.json", sharpness_peers),
     "surface-machine": ("surface-cpu.json", machine_line),
     **{name: ("surface-cpu.json", _written(make)) for name, make in SURFACE.items()},
 }

@@ -84,12 +84,12 @@ def test_what_25_million_weights_take_is_summed_and_judged() -> None:
     one = {"name": "trace", "value": 234.5, "error": 11.2, "wall_seconds": 200.4, "cpu_seconds": 390.0, "num_hvps": 13}
     total = {"wall_seconds": 200.4, "cpu_seconds": 390.0, "at_most": 300.0}
     row = {"part": "gpt", "network": "gpt", "parameters": 25_383_936, "measurements": [one], **total}
-    command = {"part": "command", "network": "gpt", "wall_seconds": 900.0, "cpu_seconds": 1700.0}
+    command = {"part": "command", "network": "gpt", "wall_seconds": 900.0, "cpu_seconds": 1700.0, "at_most": 300}
     lines = tables.sharpness({"rows": [row, command]}).splitlines()[2:]
     assert lines == [
         "| gpt, 25.4 million weights | trace | 234 ± 1e+01 | 13 Hessian products | 200 | 390 |",
         "| gpt, 25.4 million weights | all four |  |  | 200, met | 390 |",
-        "| gpt | `landscape measure` |  |  | 900 | 1700 |",
+        "| gpt | `landscape measure` |  |  | 900, missed | 1700 |",
     ]
 
 

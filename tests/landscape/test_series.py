@@ -5,7 +5,6 @@ Blind to the values: `tests/analysis` tests them.
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,10 +14,10 @@ import pytest
 import torch
 
 import landscape.series
-import landscape.stages
 from analysis import load
 from analysis.store import list_measurements, read, read_attributes
 from gcsam.training import train
+from landscape.measures import Choice
 from landscape.measuring import Subject
 from landscape.series import failure
 from landscape.stages import Stage
@@ -44,10 +43,7 @@ def changing():
     return torch.utils.data.DataLoader(range(20), 20, collate_fn=batch, num_workers=0)
 """
 OWN = "--model nets:model --data nets:data --loss torch.nn:CrossEntropyLoss".split()
-MEASURED = [
-    *("curvature/eigenvalues", "curvature/trace"),
-    *("sharpness/average", "sharpness/average_adaptive", "sharpness/worst", "sharpness/worst_adaptive"),
-]
+MEASURED = [measure.key for measure in Choice().measures]
 
 
 @pytest.fixture
@@ -68,9 +64,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eigenvalues and one sharpness: how long it takes does not depend on which are asked for."""
-    for name, function in (("curvature", landscape.stages.curvature), ("sharpness", landscape.stages.sharpness)):
-        first = functools.partial(lambda function, **options: function(**options)[:1], function)
-        monkeypatch.setattr(f"landscape.stages.{name}", first)
+    monkeypatch.setattr("landscape.measures.DEFAULT", ("eigenvalues", "worst"))
+    monkeypatch.setattr("landscape.measures.CHEAP", ())
 
 
 def rows(done: Done) -> list[str]:
@@ -150,7 +145,7 @@ def test_a_bad_checkpoint_is_told_at_the_end_and_costs_no_other(cli: Callable[..
     assert done.err.count("\n") == 1
     assert done.err.startswith(
         "landscape measure: 2 of 5 checkpoints could not be measured, all others are, and kept: ckpt/epoch-0.pt: the "
-        "loss is nan, so there is nothing to measure; check weights and data | --checkpoint ckpt/epoch-3.pt: does not "
+        "loss is nan, so there is nothing to measure; check the weights | --checkpoint ckpt/epoch-3.pt: does not "
         "fit the model: it lacks 4 names"
     )
     assert {path.stem for path in Path("out").glob("*.h5")} == {"epoch-1", "epoch-2", "epoch-10"}
@@ -242,3 +237,19 @@ def test_a_run_at_all_weights_that_its_training_kept(cli: Callable[..., Done], t
     refused = cli("measure", run, run, "--over-training")
     assert refused.status == 2
     assert "--over-training needs one run folder and nothing else to measure, got 2 run folders" in refused.err
+
+
+@pytest.mark.usefixtures("few")
+def test_a_budget_and_a_dry_run_are_those_of_each_checkpoint(cli: Callable[..., Done], own: Path) -> None:
+    """35 gradients: 4 to time, 30 of the eigenvalues; a worst case has no room."""
+    command = ("measure", "--checkpoint", "ckpt/*.pt", *OWN, "--output", "out", "--top", "1", "--budget", "35")
+    planned = cli(*command, "--dry-run")
+    assert (planned.status, planned.err) == (0, "")
+    assert not Path("out").exists()
+    assert planned.out.startswith("each of 3 checkpoints, where nothing of it is finished")
+    done = cli(*command)
+    assert done.status == 0, done.err
+    for epoch in (1, 2, 10):
+        there = list_measurements(f"out/epoch-{epoch}.h5")
+        assert [key for key in there if not key.startswith("training")] == ["curvature/eigenvalues"]
+    assert done.out.count("worst-case sharpness: left out, would cost about 24 gradients") == 1

@@ -67,7 +67,8 @@ def test_it_writes_one_file_per_run_one_for_the_study_and_figures(study: tuple[P
         path = folder / "runs" / name / "run.h5"
         assert set(list_measurements(path)) == {
             *("training/history", "training/summary", "training/measured_data"),
-            *("curvature/eigenvalues", "curvature/trace", "noise/gradient_noise", "surface/plane"),
+            *("curvature/eigenvalues", "curvature/trace", "curvature/trace_centralized"),
+            *("noise/gradient_noise", "noise/minibatch", "surface/plane"),
             *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),
         }
         assert read(path, "surface/plane").variables["loss"].data.shape == (3, 3)
