@@ -138,8 +138,9 @@ def figure_checkpoints(runs: Sequence[Run]) -> Figure | None:
     shown = {panel: curve for panel, curve in curves.items() if np.isfinite(curve.value).any()}
     if not shown:
         return None
-    columns = min(MAX_COLUMNS, int(sizes().wide / MIN_WIDTH), len(shown))
-    rows, width = -(-len(shown) // columns), sizes().wide if len(shown) > 1 else sizes().narrow
+    rows = -(-len(shown) // min(MAX_COLUMNS, int(sizes().wide / MIN_WIDTH)))
+    columns = -(-len(shown) // rows)  # 5 as 3 and 2, not as 4 and 1
+    width = sizes().wide if len(shown) > 1 else sizes().narrow
     label = unit
     if unit == "checkpoint" and len(runs) <= MAX_NAMES:
         names = ", ".join(f"{place}: {run.path.stem}" for place, run in enumerate(ordered, start=1))

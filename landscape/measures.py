@@ -60,8 +60,12 @@ class Choice:
         from analysis.report.measures import named
 
         self.setup = Setup(top=top, rho=rho, m=m, seed=seed)
-        self.limit = parse(_budget(budget))
-        self.measures = named(None if ALL in of else list(of) or [*DEFAULT, *CHEAP])
+        try:
+            self.limit = parse(_budget(budget))
+            self.measures = named(None if ALL in of else list(of) or [*DEFAULT, *CHEAP])
+        except ValueError as error:  # in the words of the option
+            text = str(error).replace("measures must be", f"--of must be {ALL} or").removesuffix("; None sets no limit")
+            raise ValueError(text.replace("budget must be", "--budget must be")) from None
         needed = {stage.key for stage in (*curvature(), *sharpness())}
         self.stages = [_stage(measure, self.setup, is_needed=measure.key in needed) for measure in self.measures]
         self._left_out: dict[Path, list[str]] = {}

@@ -215,6 +215,7 @@ def _content(key: str, found: Measurement) -> tuple[str, str]:
     if found.type == "Sharpness":
         error, residual = float(numbers["standard_error"]), float(numbers["residual"])
         evidence = f"residual {residual:.2g}" if math.isnan(error) else f"standard error {error:.2g}"
+        evidence = "exact" if math.isnan(error) and math.isnan(residual) else evidence  # the rise along one step
         return f"{numbers['value']:.4g}", f"{evidence}; rho {numbers['rho']:g}"
     if "raw" in found.groups:
         return noise_line(found)

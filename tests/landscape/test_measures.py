@@ -86,9 +86,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(cli: Callable[..., Done], 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--of", "tracee"], "measures must be some of magnitudes, eigenvalues"),
-        (["--budget", "soon"], "budget must be a time such as '30 s', '5 min' or '2 h'"),
-        (["--budget", "nan"], "budget must be a time such as '30 s', '5 min' or '2 h'"),
+        (["--of", "tracee"], "landscape measure: --of must be all or some of magnitudes, eigenvalues"),
+        (["--budget", "soon"], "landscape measure: --budget must be a time such as '30 s', '5 min' or '2 h'"),
+        (["--budget", "nan"], "landscape measure: --budget must be a time such as '30 s', '5 min' or '2 h'"),
         (["--rho", "nan"], "rho must be a finite number > 0, got nan; 0.05 is the usual one"),
         (["--m", "0"], "invalid value for '--m'"),
     ],
@@ -129,3 +129,9 @@ def test_readings_of_stored_measurements(objective: Objective) -> None:
     worst = sharpness(objective)
     assert reading("sharpness/worst", worst.to_measurement()) == (f"{worst.value:#.4g}", "at least")
     assert reading("sharpness/other", worst.to_measurement()) == ("", "")
+
+
+def test_a_rise_along_one_step_has_no_error(cli: Callable[..., Done], run: Path) -> None:
+    done = cli("measure", run, "--of", "one_step")
+    assert (done.status, done.err) == (0, "")
+    assert "exact; rho 0.05" in done.out
