@@ -131,7 +131,7 @@ def sharpness_plan(
         >>> model, data = torch.nn.Linear(3, 2), (torch.randn(8, 3), torch.arange(8) % 2)
         >>> plan = sharpness_plan(Objective(model, torch.nn.CrossEntropyLoss(), data), budget=60)
         >>> [line.name for line in plan.lines if line.units]
-        ['magnitudes', 'eigenvalues', 'worst', 'fisher_rao', 'critical']
+        ['magnitudes', 'eigenvalues', 'one_step', 'one_step_centralized', 'worst', 'fisher_rao', 'critical']
     """
     wanted, limit = named(measures), parse(budget)
     setup = Setup(top=top, rho=rho, rho_linf=rho_linf, m=m, seed=seed).fitted(objective)

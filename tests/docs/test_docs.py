@@ -37,7 +37,10 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Make an empty folder the current one, first on the path, and forget its modules afterwards."""
+    """Make an empty folder the current one, first on the path; forget the modules of other tests, and then its own."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path.parent)):
+            monkeypatch.delitem(sys.modules, name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     known = set(sys.modules)
