@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -24,9 +22,6 @@ from landscape.stages import Stage, is_finished
 from landscape.study_config import StudyConfig
 from landscape.tables import show
 from landscape.workers import num_cores
-
-if TYPE_CHECKING:
-    from analysis import Objective
 
 # Steps that are timed; the first ones are slower.
 TIMED_STEPS = 6
@@ -112,6 +107,7 @@ def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
     import torch
 
     import analysis
+    from analysis.report.budget import seconds_of_a_gradient
     from gcsam.training import TrainConfig, load_data, train
     from gcsam.training.config import METHODS
 
@@ -125,7 +121,7 @@ def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
         run = train(few, folder)
         batches = splits.train.all_batches(settings.batch_size, config.samples)
         objective = analysis.Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches)
-        seconds = _seconds(objective)
+        seconds = seconds_of_a_gradient(objective)
     usual = sum(_usual(stage) for stage in config.stages())
     training = steps * float(statistics.median(run.history["step_seconds"]))
     return Cost(steps, steps * (2 if ascends else 1), training, usual * seconds)
@@ -151,13 +147,3 @@ def _usual(stage: Stage) -> float:
         points: list[int] = stage.settings["points"]
         return points[0] * points[1] / 3
     return USUAL[stage.key]
-
-
-def _seconds(objective: Objective) -> float:
-    """Return the seconds of one gradient over the data: the median of three, after one that is not counted."""
-    found = []
-    for _ in range(4):
-        begun = time.perf_counter()
-        float(objective.gradient().norm())
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found[1:])

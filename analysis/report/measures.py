@@ -7,7 +7,7 @@ costs are what a counting objective sees, and what it says of rescaled ReLU netw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.evidence import Result
@@ -42,39 +42,29 @@ from analysis.report.readings import exact
 Compute = Callable[[Objective, Setup, int, Progress], Result]
 
 
-def _eigenvalue_measure(name: str, title: str, priority: int, compute: Compute, *lines: Quantity) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        kind="curvature",
-        stored=name,
-        quantities=lines,
-        settings=lambda setup: {"pair": setup.top, "which": "largest", "seed": setup.seed},
-        effort=lambda setup: Effort(
-            "Hessian products",
-            full=max(200, setup.top),
-            least=max(10, setup.top),
-            usual=USUAL_HVPS,
-            gradients=HVP,
-            stops=True,
-        ),
-        compute=compute,
-        priority=priority,
-    )
+def _curvature(
+    name: str,
+    title: str,
+    priority: int,
+    compute: Compute,
+    settings: Callable[[Setup], Mapping[str, Any]],
+    effort: Callable[[Setup], Effort],
+    *quantities: Quantity,
+) -> Measure:
+    return Measure(name, title, "curvature", name, quantities, settings, effort, compute, priority)
 
 
-def _trace_measure(name: str, title: str, priority: int, compute: Compute, *lines: Quantity) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        kind="curvature",
-        stored=name,
-        quantities=lines,
-        settings=seed,
-        effort=lambda _: Effort("Hessian products", full=100, least=10, usual=USUAL_PROBES, gradients=HVP, stops=True),
-        compute=compute,
-        priority=priority,
-    )
+def _pairs(setup: Setup) -> dict[str, Any]:
+    return {"pair": setup.top, "which": "largest", "seed": setup.seed}
+
+
+def _lanczos(setup: Setup) -> Effort:
+    full, least = max(200, setup.top), max(10, setup.top)
+    return Effort("Hessian products", full, least, USUAL_HVPS, gradients=HVP, stops=True)
+
+
+def _probing(_: Setup) -> Effort:
+    return Effort("Hessian products", full=100, least=10, usual=USUAL_PROBES, gradients=HVP, stops=True)
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -93,34 +83,42 @@ MEASURES: tuple[Measure, ...] = (
         compute=norms,
         priority=0,
     ),
-    _eigenvalue_measure(
+    _curvature(
         "eigenvalues",
         "Hessian eigenvalues",
         1,
         eigenvalues,
+        _pairs,
+        _lanczos,
         Quantity("lambda_max", "largest Hessian eigenvalue", CURVATURE, largest),
         Quantity("lambda_ratio", "lambda_1 / lambda_{pair}", "1", first_over_last),
     ),
-    _eigenvalue_measure(
+    _curvature(
         "eigenvalues_centralized",
         "centralized Hessian eigenvalues",
         13,
         centralized_eigenvalues,
+        _pairs,
+        _lanczos,
         Quantity("lambda_max_centralized", "largest eigenvalue of P H P", CURVATURE, largest),
     ),
-    _trace_measure(
+    _curvature(
         "trace",
         "Hessian trace",
         6,
         trace,
+        seed,
+        _probing,
         Quantity("trace", "Hessian trace", CURVATURE, trace_value),
         Quantity("frobenius", "Hessian Frobenius norm", CURVATURE, frobenius),
     ),
-    _trace_measure(
+    _curvature(
         "trace_centralized",
         "centralized Hessian trace",
         14,
         centralized_trace,
+        seed,
+        _probing,
         Quantity("trace_centralized", "trace of P H P", CURVATURE, trace_value),
     ),
     sharpness_measure("one_step", "one step of SAM, rho {rho:g}", 2, is_one_step=True),
