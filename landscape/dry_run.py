@@ -73,7 +73,7 @@ def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
     left = {method: 0 for method in config.methods}
     for method, seed in config.runs():
         path = directory / "runs" / f"{method}-seed{seed}" / RUN_FILE
-        left[method] += not all(is_finished(stage, path) for stage in config.stages())
+        left[method] += not all(is_finished(stage, path) for stage in config.measurements().stages())
     table = Table(
         title=f"{directory}: {len(config.runs())} runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
@@ -122,7 +122,7 @@ def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
         batches = splits.train.all_batches(settings.batch_size, config.samples)
         objective = analysis.Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches)
         seconds = seconds_of_a_gradient(objective)
-    usual = sum(_usual(stage) for stage in config.stages())
+    usual = sum(_usual(stage) for stage in config.measurements().stages())
     training = steps * float(statistics.median(run.history["step_seconds"]))
     return Cost(steps, steps * (2 if ascends else 1), training, usual * seconds)
 

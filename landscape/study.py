@@ -14,50 +14,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.store import Measurement, list_measurements, read
+from analysis.store import Measurement, read
+from landscape.jobs import Job, do_job
 from landscape.options import Device
 from landscape.progress import Display, display
-from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, TRAINING, VERDICTS, is_current, judge
-from landscape.stages import is_finished
+from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, VERDICTS, is_current, judge
 from landscape.study_config import StudyConfig, claim_directory
 from landscape.tables import note_lines, show, untested_lines, verdict_table
 from landscape.workers import num_cores, run_tasks
 
 # Beyond this many processes memory, not time, is what runs out first; our choice.
 MOST_WORKERS = 8
-# As `landscape.stages.Stage.weight`.
-TRAINING_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run of a study: train, then measure.
+    """A job with its place: what a worker process is sent.
 
     Args:
-        config: Of the study.
-        method: Of training, as the study names it.
-        seed: Of initialization and data order.
+        job: What to do.
         folder: Of the run.
         device: "cpu" or "cuda".
     """
 
-    config: StudyConfig
-    method: str
-    seed: int
+    job: Job
     folder: Path
     device: str
-
-    @property
-    def title(self) -> str:
-        """What the reader knows it by."""
-        return f"{self.method}, seed {self.seed}"
-
-    def remaining(self) -> dict[str, float]:
-        """Return the stages that its file does not hold yet, title to weight."""
-        path, stages = self.folder / RUN_FILE, self.config.stages()
-        if path.is_file() and "training/summary" in list_measurements(path):
-            return {stage.title: stage.weight for stage in stages if not is_finished(stage, path)}
-        return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in stages}}
 
 
 def run_study(
@@ -82,12 +64,10 @@ def run_study(
         RuntimeError: A run failed; the finished ones are kept.
     """
     claim_directory(config, directory)
-    folders = [directory / "runs" / f"{method}-seed{seed}" for method, seed in config.runs()]
-    tasks = [
-        Task(config, method, seed, folder, "") for (method, seed), folder in zip(config.runs(), folders, strict=True)
-    ]
-    remaining = [task.remaining() for task in tasks]
-    files, study_file, figures = [folder / RUN_FILE for folder in folders], directory / STUDY_FILE, directory / FIGURES
+    tasks = [Task(job, directory / "runs" / job.name, "") for job in config.jobs()]
+    remaining = [task.job.remaining(task.folder) for task in tasks]
+    files = [task.folder / RUN_FILE for task in tasks]
+    study_file, figures = directory / STUDY_FILE, directory / FIGURES
     with display(quiet=quiet) as shown:
         if not any(remaining) and is_current(study_file, files) and is_current(figures, [*files, study_file]):
             shown.note(f"{directory}: all {len(tasks)} runs are finished, measured, judged and drawn; nothing to do")
@@ -107,15 +87,7 @@ def do_run(task: Task, shown: Display) -> None:
         task: Which one.
         shown: Told how far it is.
     """
-    from gcsam.training import TrainConfig
-    from landscape.measuring import measure
-    from landscape.subjects import run_subject
-    from landscape.training import train_run
-
-    settings = {**task.config.settings(task.method, task.seed), "device": task.device}
-    run, splits = train_run(TrainConfig(**settings), task.folder, shown, name=task.method)
-    subject = run_subject(run, task.device, limit=task.config.samples, splits=splits)
-    measure(subject, task.config.stages(), shown)
+    do_job(task.job, task.folder, task.device, shown)
 
 
 def _work(
@@ -128,7 +100,7 @@ def _work(
     """Do the runs that are not finished."""
     where = device.resolve()
     todo = [
-        (dataclasses.replace(task, device=where), f"run {number} of {len(tasks)} ({task.title})", stages)
+        (dataclasses.replace(task, device=where), f"run {number} of {len(tasks)} ({task.job.title})", stages)
         for number, (task, stages) in enumerate(zip(tasks, remaining, strict=True), start=1)
         if stages
     ]

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape import stages
-from landscape.noise_stages import minibatch
-from landscape.scans import Scan, scan
-from landscape.stages import Stage
+from landscape.jobs import Job, Measurements
 
 CONFIG_FILE = "study.json"
 BATCH_SIZE = 32  # the default of `landscape train`
@@ -47,16 +44,13 @@ class StudyConfig:
     rho: float = 0.05
     samples: int | None = None
 
-    def stages(self) -> list[Stage]:
-        """Return the measurements made on each run, in order: the surface last, since it can be stopped midway."""
-        return [
-            *stages.curvature(),
-            stages.centralized_trace(),
-            *stages.sharpness(rho=self.rho),
-            stages.noise(),
-            minibatch((self._batch_size(),)),
-            scan(Scan(points=str(self.points), plan="given")),  # which repeats to the last bit
-        ]
+    def jobs(self) -> list[Job]:
+        """Return the runs as jobs, seed by seed, so that a stopped study holds whole pairs."""
+        return [Job(method, seed, self.settings(method, seed), self.measurements()) for method, seed in self.runs()]
+
+    def measurements(self) -> Measurements:
+        """Return what is measured on each run."""
+        return Measurements(self.rho, self.points, self.samples, self._batch_size())
 
     def _batch_size(self) -> int:
         """Return that of the batches whose ascent directions are compared: of training, or half of few samples."""

@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_run(tmp_path: Path, method: str) -> None:
 
 
 def test_every_measurement_of_a_study_has_a_cost() -> None:
-    keys = {stage.key for stage in SMALL.stages() if not stage.is_grid}
+    keys = {stage.key for stage in SMALL.measurements().stages() if not stage.is_grid}
     assert keys == USUAL.keys()
 
 

@@ -162,7 +162,7 @@ def test_more_seeds_add_runs(
 ) -> None:
     monkeypatch.setattr(landscape.study, "judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert cli("study", "--quick", "--seeds", "2", "--points", "3", "--output", copy).status == 130
-    assert [(task.method, task.seed) for task in no_workers] == [(m, 1) for m in ("sgd", "gc", "sam", "gcsam")]
+    assert [(task.job.method, task.job.seed) for task in no_workers] == [(m, 1) for m in ("sgd", "gc", "sam", "gcsam")]
 
 
 def numbers(measurement: Measurement) -> dict[str, np.ndarray[Any, Any]]:

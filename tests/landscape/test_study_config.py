@@ -24,14 +24,14 @@ def test_the_main_study_is_all_methods_with_paired_seeds() -> None:
 
 
 def test_its_measurements_are_all_there_and_the_surface_is_last() -> None:
-    keys = [stage.key for stage in DIGITS.stages()]
+    keys = [stage.key for stage in DIGITS.measurements().stages()]
     assert set(keys) == {
         *("curvature/eigenvalues", "curvature/trace", "curvature/trace_centralized"),
         *("noise/gradient_noise", "noise/minibatch", "surface/plane"),
         *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),
     }
     assert keys[-1] == "surface/plane"
-    assert DIGITS.stages()[-1].settings["points"] == [25, 25]
+    assert DIGITS.measurements().stages()[-1].settings["points"] == [25, 25]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_its_measurements_are_all_there_and_the_surface_is_last() -> None:
     ],
 )
 def test_batches_are_those_of_training_where_two_fit_into_the_data(changes: dict[str, Any], size: int) -> None:
-    stages = dataclasses.replace(DIGITS, **changes).stages()
+    stages = dataclasses.replace(DIGITS, **changes).measurements().stages()
     assert next(stage for stage in stages if stage.key == "noise/minibatch").settings["batch_sizes"] == [size]
 
 

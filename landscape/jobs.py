@@ -1,0 +1,118 @@
+"""One run of a study as a job: all that decides its numbers, and nothing else, so that it can be done anywhere.
+
+A job is plain data: it can be pickled, sent to another process or machine, and compared with what a folder holds.
+Right when a job that was sent and done elsewhere gives the files that it gives here (`tests/landscape/test_jobs.py`).
+Costs nothing; needs no torch until it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.store import list_measurements
+from landscape import stages
+from landscape.noise_stages import minibatch
+from landscape.progress import Display
+from landscape.results import RUN_FILE, TRAINING
+from landscape.scans import Scan, scan
+from landscape.stages import Stage, is_finished
+
+# As `landscape.stages.Stage.weight`.
+TRAINING_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What is measured on a run once it is trained.
+
+    Args:
+        rho: Radius of the sharpness measurements.
+        points: Of the surface, along both directions.
+        samples: Training samples that are measured on, or None for all.
+        batch_size: Of the batches whose ascent directions are compared.
+    """
+
+    rho: float
+    points: int
+    samples: int | None
+    batch_size: int
+
+    def stages(self) -> list[Stage]:
+        """Return the measurements in order: the surface last, since it can be stopped midway."""
+        return [
+            *stages.curvature(),
+            stages.centralized_trace(),
+            *stages.sharpness(rho=self.rho),
+            stages.noise(),
+            minibatch((self.batch_size,)),
+            scan(Scan(points=str(self.points), plan="given")),  # which repeats to the last bit
+        ]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train one network, then measure it.
+
+    Args:
+        method: As the study names it.
+        seed: Of initialization and data order.
+        settings: Of `gcsam.training.TrainConfig`, all but the device; what is left out has its default there.
+        measurements: None for a run that is trained alone.
+    """
+
+    method: str
+    seed: int
+    settings: Mapping[str, Any]
+    measurements: Measurements | None
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return f"{self.method}-seed{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """What the reader knows it by."""
+        return f"{self.method}, seed {self.seed}"
+
+    def stages(self) -> list[Stage]:
+        """Return the measurements to be made, in order."""
+        return [] if self.measurements is None else self.measurements.stages()
+
+    def remaining(self, folder: Path) -> dict[str, float]:
+        """Return what its file does not hold yet.
+
+        Args:
+            folder: Of the run; it need not exist.
+
+        Returns:
+            Title of each stage to its weight, in order.
+        """
+        path = folder / RUN_FILE
+        if path.is_file() and "training/summary" in list_measurements(path):
+            return {stage.title: stage.weight for stage in self.stages() if not is_finished(stage, path)}
+        return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in self.stages()}}
+
+
+def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:
+    """Do what of a job its folder does not hold yet.
+
+    Args:
+        job: Which one.
+        folder: Of the run; made where it is not.
+        device: "cpu" or "cuda".
+        shown: Told how far it is.
+    """
+    from gcsam.training import TrainConfig
+    from landscape.measuring import measure
+    from landscape.subjects import run_subject
+    from landscape.training import train_run
+
+    config = TrainConfig(**{**job.settings, "device": device})
+    run, splits = train_run(config, folder, shown, name=job.method)
+    if job.measurements is not None:
+        subject = run_subject(run, device, limit=job.measurements.samples, splits=splits)
+        measure(subject, job.stages(), shown)
