@@ -1,10 +1,11 @@
 """The arithmetic of the ascent: tensors in, w + epsilon in place, no optimizer in sight.
 
-With T the scale of adaptive SAM (1 without it) and P the projection of the rows, the direction is d = P(T g) and
-epsilon = scale * T d. The parameter itself is the scratch space for d, so that a step needs one copy of the weights
-and no more. Proved right by a slow twin written from the formulas (`tests/oracles/gcsam_twin.py`).
-Cost: reads the gradient twice and writes each weight three times. On a CPU one tensor is carried through
-all operations while it is in the cache; on an accelerator many tensors go through one operation at a time.
+With T the scale of adaptive SAM (1 without it) and P the projection of the rows, the direction is d = P(T g), or T g
+where P only measures, and epsilon = scale * T d. The parameter itself is the scratch space for d, so that a step needs
+one copy of the weights and no more. For Friendly-SAM g - sigma m stands in the place of g throughout. Proved right by a
+slow twin written from the formulas (`tests/oracles/gcsam_twin.py`). Cost: reads the gradient twice and writes each
+weight three times. On a CPU one tensor is carried through all operations while it is in the cache; on an accelerator
+many tensors go through one operation at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gcsam.averages import Average
 from gcsam.rows import Removed, Rows, project
 from gcsam.shards import Processes, holders, local, whole_norms
 
@@ -23,6 +25,7 @@ __all__ = [
     "Norms",
     "Piece",
     "are_finite",
+    "chosen_norms",
     "joined",
     "keep_if",
     "norm_of",
@@ -51,6 +54,8 @@ class Piece(NamedTuple):
         eta: T = |w| + eta; None for T = 1.
         group: Number of its parameter group.
         holders: The processes that hold the other parts.
+        projects: Whether d = P(T g); otherwise d = T g, and P is there to be measured.
+        average: What Friendly-SAM takes away from g; None for nothing.
     """
 
     owner: Tensor
@@ -61,22 +66,30 @@ class Piece(NamedTuple):
     eta: float | None
     group: int = 0
     holders: Processes = ()
+    projects: bool = True
+    average: Average | None = None
 
 
 class Norms(NamedTuple):
-    """Norms of each tensor's direction d = P(T g) and of T g, [number of tensors] each, and the tensors in order."""
+    """Norms of each tensor's direction d, of T g and of P(T g), [number of tensors] each, and the tensors in order."""
 
     parameters: list[Tensor]
     direction: Tensor
     gradient: Tensor
+    kept: Tensor
+
+    @property
+    def by_kind(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The norms of d, of T g and of P(T g)."""
+        return self.direction, self.gradient, self.kept
 
     def ratio(self) -> float:
         """Return q = ||P(T g)|| / ||T g|| over all tensors, NaN where T g is 0; waits for the device."""
-        return float(torch.linalg.vector_norm(self.direction) / torch.linalg.vector_norm(self.gradient))
+        return float(torch.linalg.vector_norm(self.kept) / torch.linalg.vector_norm(self.gradient))
 
     def ratios(self) -> dict[Tensor, float]:
         """Return q of each tensor, NaN where its T g is 0; waits for the device."""
-        return dict(zip(self.parameters, (self.direction / self.gradient).tolist(), strict=True))
+        return dict(zip(self.parameters, (self.kept / self.gradient).tolist(), strict=True))
 
 
 def joined(parts: Sequence[Norms]) -> Norms:
@@ -86,13 +99,15 @@ def joined(parts: Sequence[Norms]) -> Norms:
         parts: At least one.
     """
     device = parts[0].direction.device
-    direction = torch.cat([part.direction.to(device) for part in parts])
-    gradient = torch.cat([part.gradient.to(device) for part in parts])
-    return Norms([parameter for part in parts for parameter in part.parameters], direction, gradient)
+    direction, gradient, kept = (
+        torch.cat([norms.to(device) for norms in column])
+        for column in zip(*(part.by_kind for part in parts), strict=True)
+    )
+    return Norms([parameter for part in parts for parameter in part.parameters], direction, gradient, kept)
 
 
 def write_directions(pieces: Sequence[Piece]) -> Norms:
-    """Overwrite every parameter with its direction d = P(T g).
+    """Overwrite every parameter with its direction d.
 
     Args:
         pieces: At least one; `saved` must hold the weights already.
@@ -101,17 +116,35 @@ def write_directions(pieces: Sequence[Piece]) -> Norms:
         Norms in at least float32, on the first parameter's device; nothing waits for that device.
     """
     done: list[Piece] = []
-    direction: list[Tensor] = []
+    kept: list[Tensor] = []
     gradient: list[Tensor] = []
     for chunk in _chunks(pieces):
         removed = _project(chunk)
         for piece, norm in zip(chunk, norms_of([piece.parameter for piece in chunk]), strict=True):
             done.append(piece)
-            direction.append(norm)
+            kept.append(norm)
             # Pythagoras: P is orthogonal, so the gradient need not be read again, and nothing cancels
             gradient.append(torch.hypot(norm, removed[id(piece)]) if piece.rows else norm)
-    norms = whole_norms(torch.stack([_stack(direction), _stack(gradient)]), [piece.holders for piece in done])
-    return Norms([piece.owner for piece in done], norms[0], norms[1])
+        if measured := [piece._replace(rows=None) for piece in chunk if not piece.projects and piece.rows]:
+            torch._foreach_copy_([piece.parameter for piece in measured], [piece.saved for piece in measured])
+            _project(measured)
+    norms = whole_norms(torch.stack([_stack(kept), _stack(gradient)]), [piece.holders for piece in done])
+    return chosen_norms(done, kept=norms[0], gradient=norms[1])
+
+
+def chosen_norms(pieces: Sequence[Piece], *, kept: Tensor, gradient: Tensor) -> Norms:
+    """Return the norms of pieces: that of the direction is one of the others, as the piece says.
+
+    Args:
+        pieces: In the order of the norms.
+        kept: Norms of P(T g).
+        gradient: Norms of T g.
+    """
+    direction = kept
+    if not all(piece.projects for piece in pieces):
+        pairs = zip(pieces, kept.unbind(), gradient.unbind(), strict=True)
+        direction = torch.stack([projected if piece.projects else whole for piece, projected, whole in pairs])
+    return Norms([piece.owner for piece in pieces], direction, gradient, kept)
 
 
 def perturb(pieces: Sequence[Piece], scale: Tensor) -> None:
@@ -211,19 +244,23 @@ def stretched(tensor: Tensor) -> Tensor:
 def _project(chunk: list[Piece]) -> dict[int, Tensor]:
     """Turn w into P(T g) and return the norm of what P removed, by the id of its piece."""
     eta = chunk[0].eta
+    gradients = {
+        id(piece): piece.average.removed_from(piece.gradient) if piece.average else piece.gradient for piece in chunk
+    }
     if eta is not None:
         parameters = [piece.parameter for piece in chunk]
         torch._foreach_abs_(parameters)
         torch._foreach_add_(parameters, eta)
-        torch._foreach_mul_(parameters, [piece.gradient for piece in chunk])
+        torch._foreach_mul_(parameters, list(gradients.values()))
     elif unprojected := [piece for piece in chunk if piece.rows is None]:
-        torch._foreach_copy_([piece.parameter for piece in unprojected], [piece.gradient for piece in unprojected])
+        sources = [gradients[id(piece)] for piece in unprojected]
+        torch._foreach_copy_([piece.parameter for piece in unprojected], sources)
     removed: list[Removed] = []
     projected: list[Piece] = []
     for piece in chunk:
         if piece.rows is not None:
             projected.append(piece)
-            source = piece.gradient if eta is None else piece.parameter
+            source = gradients[id(piece)] if eta is None else piece.parameter
             removed.append(project(source, piece.rows, piece.parameter))
     norms = norms_of([part.tensor for part in removed])
     return {id(piece): norm * part.factor for piece, part, norm in zip(projected, removed, norms, strict=True)}

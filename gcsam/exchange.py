@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from gcsam.ascent import STRETCH, Norms, Piece, norms_of, stretched
+from gcsam.ascent import STRETCH, Norms, Piece, chosen_norms, norms_of, stretched
 from gcsam.rows import Rows
 
 __all__ = ["Exchange", "is_exchangeable"]
@@ -34,14 +34,14 @@ def is_exchangeable(piece: Piece) -> bool:
     """Return whether the parameter may change places: plain, on a CPU, and seen by nobody else.
 
     Args:
-        piece: Of which the parameter, its rows and eta are looked at.
+        piece: Of which the parameter, its rows, eta and average are looked at.
     """
     parameter, rows = piece.parameter, piece.rows
     if parameter.device.type != "cpu" or parameter.dtype not in {torch.float32, torch.float64}:
         return False
-    if piece.eta is not None or piece.owner is not parameter or torch.compiler.is_compiling():
+    if piece.owner is not parameter or torch.compiler.is_compiling():
         return False
-    if rows is not None and rows.directions is not None:
+    if piece.eta is not None or piece.average is not None or (rows is not None and rows.directions is not None):
         return False
     count = getattr(torch._C, "_storage_Use_Count", None)
     storage = parameter.untyped_storage()
@@ -61,7 +61,7 @@ class Exchange:
         self._homes: list[Tensor] = []
 
     def measure(self) -> Norms:
-        """Return the norms of d = P g and of g, in float64."""
+        """Return the norms of d, of g and of P g, in float64."""
         reduced, means, lengths, projected = [], [], [], []
         for place, piece in enumerate(self.pieces):
             shorter, mean = _read(piece.gradient, piece.rows)
@@ -75,13 +75,13 @@ class Exchange:
         gradient, mean_norms = norms[: len(reduced)], norms[len(reduced) :]
         square = gradient.square()
         square[projected] -= mean_norms.square() * torch.tensor(lengths, dtype=torch.float64)
-        direction = square.clamp(min=0).sqrt()
+        kept = square.clamp(min=0).sqrt()
         is_lost = square < _LEAST_KEPT * gradient.square()
         for place, mean in zip(projected, means, strict=True):
             if is_lost[place]:
                 piece = self.pieces[place]
-                direction[place] = norms_of([torch.sub(piece.gradient, mean, out=piece.saved)])[0]
-        return Norms([piece.owner for piece in self.pieces], direction, gradient)
+                kept[place] = norms_of([torch.sub(piece.gradient, mean, out=piece.saved)])[0]
+        return chosen_norms(self.pieces, kept=kept, gradient=gradient)
 
     def climb(self, scales: Sequence[Tensor]) -> None:
         """Write w + scale * d beside every weight, and let the two change places.
@@ -91,7 +91,9 @@ class Exchange:
         """
         numbers = [scale.item() for scale in scales]
         for piece, mean in zip(self.pieces, self._means, strict=True):
-            d = piece.gradient if mean is None else torch.sub(piece.gradient, mean, out=piece.saved)
+            d = piece.gradient
+            if mean is not None and piece.projects:
+                d = torch.sub(piece.gradient, mean, out=piece.saved)
             torch.add(piece.parameter, d, alpha=numbers[piece.group], out=piece.saved)
         for piece in self.pieces:
             self._homes.append(piece.parameter.data)

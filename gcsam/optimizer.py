@@ -1,12 +1,13 @@
 """GCSAM: sharpness-aware minimization whose ascent direction is the centralized gradient, around any base optimizer.
 
-Every variant is an option of the one class (SAM, adaptive SAM, gradient centralization in either half, the shorter
-radius of the published code), so that comparisons differ in that option alone. Needs nothing but torch.
+Every variant is an option of the one class (SAM, adaptive SAM, Friendly-SAM, gradient centralization in either half,
+the shorter radius of the published code, SAM at that radius), so that comparisons differ in that option alone. Needs
+nothing but torch.
 
 Proved right by: a slow twin written from the formulas (`tests/oracles/gcsam_twin.py`), equal over 20 steps in
 parameters and state for every switch; ||epsilon|| in float64; restored weights and resumed runs compared bit for bit.
-Cost: two forward and backward passes; one copy of the weights; no reading from an accelerator, so that a step can be
-captured in a graph where the base optimizer's can, except under a GradScaler.
+Cost: two forward and backward passes; one copy of the weights, two for Friendly-SAM; no reading from an accelerator, so
+that a step can be captured in a graph where the base optimizer's can, except under a GradScaler.
 """
 
 from __future__ import annotations
@@ -64,11 +65,21 @@ class GCSAM(TwoPass):
         centralize_descent: Hand P(gradient) to the base optimizer, before its weight decay. `.grad` itself keeps what
             backward left. With rho=0 this is gradient centralization (Yong et al.).
         radius: "exact": ||epsilon|| = rho. "published": rho * ||Pg|| / ||g||, as the authors' code computes it, the
-            norm being taken before centralizing; it is "exact" at a radius `ascent_ratio()` times as large.
+            norm being taken before centralizing; it is "exact" at a radius `ascent_ratio()` times as large. "matched":
+            ||epsilon|| = rho * ||Pg|| / ||g|| whatever the direction. With centralize_ascent=True that is "published";
+            with False it is the control that a comparison of GCSAM with SAM needs. SAM at rho climbs further than
+            GCSAM does: to first order the loss rises by rho * ||g||, along rho * Pg / ||Pg|| by q times that, q =
+            ||Pg|| / ||g||. SAM at q * rho, with the q of the same batch, has the rise of GCSAM "exact" at rho and the
+            length of GCSAM "published" at rho: what then is left between them is the direction.
         eta: Offset of T in adaptive mode, >= 0; 0.01 as in Kwon et al.
         projection: "mean": P as above. "random": in its place the control of the same rank, which removes from each
             row its component along a random direction (`gcsam.centralize.random_directions`). Needs a second copy.
         projection_seed: Of these directions, from 0; they are the same at every step.
+        friendly: sigma >= 0 of Friendly-SAM: g - sigma * m takes the place of g on the way up, where m is the moving
+            average of the first gradients (`gcsam.averages`). 0: g itself; 1 as in the paper. Needs a second copy,
+            which is part of the state_dict. Each ascent counts for m, also one that `restore()` gives up; with
+            perturbation="local" each process has an m of its own.
+        friendly_decay: lambda of m, in [0, 1); 0.9 as in the code of its authors.
         perturbation: For several processes with a DistributedDataParallel model. "global": all climb along the
             gradient of the joint batch, as one process would. "local": each along that of its own share (m-sharpness
             with m = the local batch). Sharded models (fully_shard) have "global" only.
@@ -97,8 +108,12 @@ class GCSAM(TwoPass):
 
     References:
         Hassan et al., arXiv 2501.11584 (GCSAM); Foret et al., arXiv 2010.01412 (SAM); Kwon et al., arXiv 2102.11600
-        (ASAM); Yong et al., arXiv 2004.01461 (GC). We differ from the released code of GCSAM: (1) the radius is exact
-        unless asked for; (2) weights come back from a copy, not by subtraction; (3) axes go by layer type.
+        (ASAM); Yong et al., arXiv 2004.01461 (GC); Li et al., arXiv 2403.12350 (Friendly-SAM). We differ from the
+        released code of GCSAM: (1) the radius is exact unless asked for; (2) weights come back from a copy, not by
+        subtraction; (3) axes go by layer type. Of Friendly-SAM we follow the paper's formula; the released code and
+        pytorch_optimizer's FriendlySAM start from m_0 = g_0 and remove m_{t-1}, which gives other directions for
+        sigma != 1 and in the first steps, write the direction into `.grad`, and know no offset of T, so neither is a
+        reference for ours.
     """
 
     def __init__(
@@ -109,11 +124,13 @@ class GCSAM(TwoPass):
         adaptive: bool = False,
         centralize_ascent: bool = True,
         centralize_descent: bool = False,
-        radius: Literal["exact", "published"] = "exact",
+        radius: Literal["exact", "published", "matched"] = "exact",
         *,
         eta: float = 0.01,
         projection: Literal["mean", "random"] = "mean",
         projection_seed: int = 0,
+        friendly: float = 0.0,
+        friendly_decay: float = 0.9,
         perturbation: Literal["global", "local"] = "global",
         skip_nonfinite: bool = True,
         **base_kwargs: Any,
@@ -127,6 +144,8 @@ class GCSAM(TwoPass):
             "eta": eta,
             "projection": projection,
             "projection_seed": projection_seed,
+            "friendly": friendly,
+            "friendly_decay": friendly_decay,
             "centralize_dims": None,
             "gcsam_steps": 0,
         }
@@ -167,7 +186,8 @@ class GCSAM(TwoPass):
     def ascent_ratio(self) -> float:
         """Return q = ||Pg|| / ||g|| of the last ascent, over all parameters: to first order, gain over SAM's gain.
 
-        Adaptive groups count with T g. NaN before the first ascent, and where the gradient was 0. Waits for the device.
+        Groups that neither climb along Pg nor match its radius count with g itself; adaptive ones with T g. NaN before
+        the first ascent, and where the gradient was 0. Waits for the device.
         """
         norms = self._perturbation.norms
         return float("nan") if norms is None else norms.ratio()

@@ -30,7 +30,7 @@ __all__ = [
     "with_module_dims",
 ]
 
-RADII = ("exact", "published")
+RADII = ("exact", "published", "matched")
 PROJECTIONS = ("mean", "random")
 _FLAGS = ("adaptive", "centralize_ascent", "centralize_descent")
 
@@ -105,7 +105,16 @@ def check_group(group: Mapping[str, Any]) -> None:
         raise ValueError(f"eta must be a finite number >= 0, got {group['eta']!r}; 0.01 is the usual offset")
     if group["radius"] not in RADII:
         raise ValueError(
-            f"radius must be 'exact' (||epsilon|| = rho) or 'published' (rho * ||Pg|| / ||g||), got {group['radius']!r}"
+            "radius must be 'exact' (||epsilon|| = rho), 'published' or 'matched' (rho * ||Pg|| / ||g||), "
+            f"got {group['radius']!r}"
+        )
+    if not _is_nonnegative(group["friendly"]):
+        raise ValueError(
+            f"friendly must be a finite number >= 0, got {group['friendly']!r}; 0 removes nothing, 1 is Friendly-SAM"
+        )
+    if not (_is_nonnegative(group["friendly_decay"]) and group["friendly_decay"] < 1):
+        raise ValueError(
+            f"friendly_decay must be a number >= 0 and < 1, got {group['friendly_decay']!r}; 0.9 is the usual one"
         )
     if group["projection"] not in PROJECTIONS:
         raise ValueError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gcsam.ascent import Norms, Piece, joined, keep_if
+from gcsam.averages import average_of
 from gcsam.exchange import Exchange, is_exchangeable
 from gcsam.in_place import InPlace
 from gcsam.shards import holders, local
@@ -26,17 +27,22 @@ __all__ = ["Perturbation"]
 class Perturbation:
     """Move the parameters of some groups by epsilon, and restore them.
 
+    Args:
+        workspace: Room for the copy of w, and the rows.
+        averages: Those of Friendly-SAM by parameter; every move whose gradient is finite writes them on.
+
     Attributes:
         is_active: Between `move` and `restore`.
         is_finite: 0-d, boolean: whether the norm of the gradient is; None before `move`, and where nobody looked.
         norms: Of the last move; None before the first.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, averages: dict[Tensor, Tensor]) -> None:
         self.is_active = False
         self.is_finite: Tensor | None = None
         self.norms: Norms | None = None
         self._workspace = workspace
+        self._averages = averages
         self._ways: list[Exchange | InPlace] = []
 
     @torch.no_grad()
@@ -71,19 +77,20 @@ class Perturbation:
         if within:
             self._ways.append(InPlace(within))
         self.norms = joined([way.measure() for way in self._ways])
-        radius_norm = {
-            "exact": torch.linalg.vector_norm(self.norms.direction),
-            "published": torch.linalg.vector_norm(self.norms.gradient),
-        }
+        direction, gradient, kept = (torch.linalg.vector_norm(norms) for norms in self.norms.by_kind)
         if check_finite:
-            self.is_finite = agree(radius_norm["published"].isfinite())
+            self.is_finite = agree(gradient.isfinite())
             if not may_wait:
                 keep_if(self.is_finite, [piece.parameter for piece in within])
             elif not self.is_finite:
                 self._put_back()
                 return
-        lengths = [radius_norm[group["radius"]] for group in groups]
-        scales = [torch.where(norm > 0, group["rho"] / norm, 0.0) for group, norm in zip(groups, lengths, strict=True)]
+        for piece in pieces:
+            if piece.average is not None:
+                piece.average.follow(piece.gradient, self.is_finite)
+        lengths = {"exact": direction, "published": gradient, "matched": direction * (gradient / kept)}
+        norms = [lengths[group["radius"]] for group in groups]
+        scales = [torch.where(norm > 0, group["rho"] / norm, 0.0) for group, norm in zip(groups, norms, strict=True)]
         for way in self._ways:
             way.climb(scales)
 
@@ -119,13 +126,19 @@ class Perturbation:
                         local(parameter),
                         local(parameter.grad, parameter),
                         self._workspace.buffer(parameter),
-                        members if group["centralize_ascent"] else None,
+                        members if _looks_at_rows(group) else None,
                         group["eta"] if group["adaptive"] and parameter.ndim > 1 else None,
                         number,
                         holders(parameter),
+                        group["centralize_ascent"],
+                        average_of(parameter, group, self._averages),
                     )
 
     def _rows(self, groups: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
-        if any(group["centralize_ascent"] for group in groups):
+        if any(_looks_at_rows(group) for group in groups):
             return self._workspace.rows(groups)
         return iter([[None] * len(group["params"]) for group in groups])
+
+
+def _looks_at_rows(group: Mapping[str, Any]) -> bool:
+    return bool(group["centralize_ascent"]) or group["radius"] == "matched"

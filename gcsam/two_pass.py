@@ -17,6 +17,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from gcsam.ascent import are_finite
+from gcsam.averages import show_averages, shown_averages
 from gcsam.batchnorm import hold_statistics
 from gcsam.gradients import asks_for_state, gradients_of, run_pass, unscale
 from gcsam.guard import may_wait_for, step_if
@@ -57,6 +58,7 @@ class TwoPass(Wrapper):
         self.skip_nonfinite = skip_nonfinite
         self._skipped: Tensor | None = None
         self._model: nn.Module | None = None
+        self._averages: dict[Tensor, Tensor] = {}
         self._make_room()
         super().__init__(params, base_class, options, base_kwargs)
 
@@ -144,6 +146,19 @@ class TwoPass(Wrapper):
     first_step = ascend
     second_step = descend
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict()` returned; the run goes on bit for bit. Functions for rho stay those of this object.
+
+        Args:
+            state_dict: Of GCSAM, or of the base optimizer alone: options it does not hold keep their present values.
+
+        Raises:
+            RuntimeError: Between `ascend()` and `descend()`.
+        """
+        super().load_state_dict(state_dict)
+        self._averages.clear()
+        self._averages.update(shown_averages(self.state))
+
     def restore(self) -> None:
         """Put w back bit for bit and give the step up; without perturbed weights there is nothing to do."""
         self._perturbation.restore()
@@ -158,17 +173,29 @@ class TwoPass(Wrapper):
         """Steps not taken because a gradient was not finite, since this object was made; waits for the device."""
         return 0 if self._skipped is None else int(self._skipped)
 
+    def kept_tensors(self) -> list[Tensor]:
+        """Return every tensor kept between steps beside parameters and gradients.
+
+        They are the state of the base optimizer, the room for the copy of w, the directions of a random projection, the
+        averages of Friendly-SAM, and the norms of the last ascent.
+        """
+        states = [value for state in self.state.values() for value in state.values()]
+        norms = self._perturbation.norms
+        found = [*states, *self._workspace.tensors(), *self._averages.values(), *(norms.by_kind if norms else ())]
+        return list({id(value): value for value in found if isinstance(value, Tensor)}.values())
+
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("perturbation", "skip_nonfinite", "_skipped", "_model")
+        kept = ("perturbation", "skip_nonfinite", "_skipped", "_model", "_averages")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._averages = state.setdefault("_averages", {})  # copies made by earlier versions have none
         self._make_room()
         super().__setstate__(state)
 
     def _make_room(self) -> None:
         self._workspace = Workspace()
-        self._perturbation = Perturbation(self._workspace)
+        self._perturbation = Perturbation(self._workspace, self._averages)
 
     def _refuse_between_passes(self, call: str) -> None:
         self._perturbation.refuse_active(call)
@@ -177,7 +204,7 @@ class TwoPass(Wrapper):
         if self._perturbation.is_active:
             self._finish(scaler)
         elif asks_for_state(self):
-            self.base_optimizer.step()
+            self._step_base()
         else:
             raise RuntimeError(
                 "step() needs a closure, for the gradient is taken twice: give one that runs forward and backward and "
@@ -227,12 +254,16 @@ class TwoPass(Wrapper):
         for group in self.param_groups:
             group["gcsam_steps"] += 1
 
+    def _step_base(self) -> None:
+        self.base_optimizer.step()
+        show_averages(self.param_groups, self.state, self._averages)
+
     def _base_step(self) -> None:
         replaced: list[tuple[Tensor, Tensor | None]] = []
         try:
             if any(group["centralize_descent"] for group in self.param_groups):
                 self._workspace.project_gradients(self.param_groups, replaced)
-            self.base_optimizer.step()
+            self._step_base()
         finally:
             for parameter, gradient in replaced:
                 parameter.grad = gradient

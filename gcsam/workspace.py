@@ -47,6 +47,10 @@ class Workspace:
             buffer = self._buffers[parameter] = torch.empty_like(part)
         return buffer
 
+    def tensors(self) -> list[Tensor]:
+        """Return all that is lent or kept at present: room, and directions."""
+        return [*self._buffers.values(), *(directions for _, directions in self._directions.values())]
+
     def rows(self, groups: Iterable[Mapping[str, Any]]) -> Iterator[list[Rows | None]]:
         """Tell for each group the rows of each parameter.
 

@@ -75,8 +75,9 @@ class Wrapper(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Return the base optimizer's state and every option, as plain numbers and tensors; no copy of the weights.
 
-        A rho given as a function is stored as its present value; the function itself belongs to the code. The form is
-        that of any torch optimizer, and loads with `torch.load(weights_only=True)`.
+        Where a group is `friendly`, the state of a parameter has its "ascent_average" as well. A rho given as a
+        function is stored as its present value; the function itself belongs to the code. The form is that of any torch
+        optimizer, and loads with `torch.load(weights_only=True)`.
 
         Raises:
             RuntimeError: Between `ascend()` and `descend()`, because the model then holds perturbed weights.

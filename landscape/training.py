@@ -52,7 +52,7 @@ SUMMARY: dict[str, Text] = {
     "seconds": ("s", "wall-clock time of all steps"),
     "step_seconds_median": ("s", "wall-clock time of a step"),
     "num_parameters": ("1", "trained numbers"),
-    "method": ("", "sgd, gc, sam, gcsam, random, or the name a study gives it"),
+    "method": ("", "of gcsam.training.METHODS, or the name a study gives it"),
     "seed": ("1", "of initialization and data order"),
     "rho": ("weight", "radius of the ascent; 0 without one"),
 }

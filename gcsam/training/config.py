@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gcsam.training.base_options import OPTIMIZERS, base_arguments, check_base_options
 from gcsam.training.functions import check_name
 from gcsam.training.models import MODELS
 
@@ -31,13 +32,15 @@ METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "sam": {"ascends": True, "centralize_ascent": False, "centralize_descent": False},
     "gcsam": {"ascends": True, "centralize_ascent": True, "centralize_descent": False},
     "random": {"ascends": True, "centralize_ascent": True, "centralize_descent": False, "projection": "random"},
+    "sam-matched": {"ascends": True, "centralize_ascent": False, "centralize_descent": False, "radius": "matched"},
+    "fsam": {"ascends": True, "centralize_ascent": False, "centralize_descent": False, "friendly": 1.0},
 })
-"""Method to switches of `gcsam.GCSAM`; without an ascent rho is 0. "sgd" means the base optimizer alone; "random" is
-the control of gcsam, with a random projection of the same rank, drawn from the run's seed."""
+"""Method to switches of `gcsam.GCSAM`; without an ascent rho is 0. "sgd" means the base optimizer alone. Controls of
+gcsam: "random", a random projection of the same rank, drawn from the run's seed; "sam-matched", SAM at the radius
+q * rho; "fsam", Friendly-SAM. Any other point is one of these with the settings below: "sam" with
+centralize_descent=True, "gcsam" with radius="published"."""
+_OVERRIDES = ("centralize_ascent", "centralize_descent", "projection", "friendly")
 
-# Those of torch.optim that take every network. Left out: LBFGS (needs a closure), SparseAdam, Muon (matrices only),
-# Adadelta (it has a rho of its own).
-OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "RMSprop", "ASGD", "Rprop")
 _WITH_MOMENTUM = ("SGD", "RMSprop")
 _WITHOUT_DECAY = ("Rprop",)
 
@@ -53,12 +56,21 @@ class TrainConfig(BaseModel):
         method: A name of `METHODS`.
         rho: Radius of the ascent, >= 0; 0.05 is the default of Foret et al. (arXiv 2010.01412). Unused by sgd and gc.
         adaptive: Scale the ball by the weights, as ASAM does.
-        radius: "exact" or "published", as in `gcsam.GCSAM`.
+        eta: Offset of the scale in adaptive mode, >= 0; 0.01 as in Kwon et al. (arXiv 2102.11600).
+        radius: "exact", "published" or "matched", as in `gcsam.GCSAM`. Left out, it is the method's own: "matched" for
+            sam-matched, else "exact".
+        centralize_ascent: In the place of the method's own switch; as the next three, None is the method's.
+        centralize_descent: Likewise.
+        projection: "mean" or "random".
+        friendly: Share of the average gradient taken away on the way up, >= 0.
+        friendly_decay: Of that average, in [0, 1); 0.9 as in the code of Li et al. (arXiv 2403.12350).
         optimizer: Class of torch.optim that takes the steps.
         lr: Learning rate, > 0. Our choice: every method is within two of 359 validation images of its best there
             (digits, `benchmarks/tune_digits.py`).
         momentum: In [0, 1), for SGD and RMSprop only. None: 0.9 for SGD, and the optimizer's own default otherwise.
         weight_decay: >= 0; acts in the base optimizer's step.
+        optimizer_options: Further arguments of that class by name, such as {"betas": [0.9, 0.99]} or {"nesterov":
+            True}.
         epochs: Passes over the training split, >= 1.
         batch_size: Largest batch, >= 1. An epoch is cut into equal batches, so no small one is left at its end.
         schedule: "cosine" lowers the learning rate to 0 over the run; "onecycle" raises it first; "constant" keeps it
@@ -94,11 +106,18 @@ class TrainConfig(BaseModel):
     method: str = "gcsam"
     rho: float = Field(default=0.05, ge=0)
     adaptive: bool = False
-    radius: Literal["exact", "published"] = "exact"
+    eta: float = Field(default=0.01, ge=0)
+    radius: Literal["exact", "published", "matched"] = "exact"
+    centralize_ascent: bool | None = None
+    centralize_descent: bool | None = None
+    projection: Literal["mean", "random"] | None = None
+    friendly: float | None = Field(default=None, ge=0)
+    friendly_decay: float = Field(default=0.9, ge=0, lt=1)
     optimizer: str = "SGD"
     lr: float = Field(default=0.05, gt=0)
     momentum: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
+    optimizer_options: dict[str, Any] = Field(default_factory=dict)
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=32, ge=1)
     schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
@@ -154,8 +173,10 @@ class TrainConfig(BaseModel):
             **changes: Field to new value.
         """
         kept = self.model_dump()
-        if "optimizer" in changes:
-            kept.pop("momentum")  # the other optimizer may have none
+        if "optimizer" in changes:  # the other one may have none of them
+            del kept["momentum"], kept["optimizer_options"]
+        if any("radius" in METHODS.get(str(name), {}) for name in (self.method, changes.get("method"))):
+            del kept["radius"]  # it was, or will be, the method's own
         return type(self)(**{**kept, **changes})
 
     def differences(self, other: TrainConfig) -> list[str]:
@@ -171,19 +192,32 @@ class TrainConfig(BaseModel):
         """Return the arguments of `gcsam.GCSAM` after the class of the base optimizer."""
         switches = dict(METHODS[self.method])
         arguments: dict[str, Any] = {"rho": self.rho if switches.pop("ascends") else 0.0, **switches}
-        arguments |= {"adaptive": self.adaptive, "radius": self.radius, "perturbation": self.perturbation}
-        arguments |= {"projection_seed": self.seed % 2**32, "lr": self.lr}
+        arguments |= {name: getattr(self, name) for name in _OVERRIDES if getattr(self, name) is not None}
+        arguments |= {"adaptive": self.adaptive, "eta": self.eta, "radius": self.radius}
+        arguments |= {"friendly_decay": self.friendly_decay, "perturbation": self.perturbation}
+        arguments |= {"projection_seed": self.seed % 2**32}
+        return arguments | self._base_settings() | base_arguments(self.optimizer_options)
+
+    def _base_settings(self) -> dict[str, Any]:
+        given: dict[str, Any] = {"lr": self.lr}
         if self.momentum is not None:
-            arguments["momentum"] = self.momentum
+            given["momentum"] = self.momentum
         if self.optimizer not in _WITHOUT_DECAY:
-            arguments["weight_decay"] = self.weight_decay
-        return arguments
+            given["weight_decay"] = self.weight_decay
+        return given
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Make paths absolute, so that a run can be opened from elsewhere, and momentum a number where it is used."""
+        """Make paths absolute, so that a run can be opened from elsewhere, and settings of one's own what they are."""
         settings = dict(settings)
+        own = METHODS.get(str(settings.get("method")), {})
+        if "radius" in own:
+            settings.setdefault("radius", own["radius"])
+        options = settings.get("optimizer_options")
+        if isinstance(options, dict):  # as JSON gives them back
+            options = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+            settings["optimizer_options"] = options
         if isinstance(settings.get("root"), (str, os.PathLike)):
             settings["root"] = str(Path(settings["root"]).expanduser().absolute())
         kind, _, path = str(settings.get("data", "")).partition(":")
@@ -210,6 +244,15 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"momentum must be left out with optimizer {self.optimizer}, got {self.momentum}; "
                 f"only {' and '.join(_WITH_MOMENTUM)} take it"
+            )
+        check_base_options(self.optimizer, self.optimizer_options, self._base_settings())
+        own = METHODS[self.method].get("radius", self.radius)
+        if self.radius != own:
+            raise ValueError(f"radius must be {own!r} with method {self.method}, or left out, got {self.radius!r}")
+        if self.perturbation == "local" and self.optimizer_arguments().get("friendly"):
+            raise ValueError(
+                "perturbation must be 'global' with Friendly-SAM, got 'local': each process would have an average of "
+                "its own, and a checkpoint holds one"
             )
         return self
 

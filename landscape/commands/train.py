@@ -63,7 +63,8 @@ def train(
         str,
         typer.Option(
             "--method",
-            help="sgd, gc, sam, gcsam, or random: gcsam's control, a random projection.",
+            help="sgd, gc, sam, gcsam, or a control: random, a random projection; sam-matched, SAM at gcsam's radius; "
+            "fsam, Friendly-SAM.",
             rich_help_panel=TRAINING,
         ),
     ] = "gcsam",
@@ -73,8 +74,14 @@ def train(
         str, typer.Option("--optimizer", help="Class of torch.optim that steps.", rich_help_panel=TRAINING)
     ] = "SGD",
     radius: Annotated[
-        str, typer.Option("--radius", help="exact, or published: rho * ||Pg|| / ||g||.", rich_help_panel=TRAINING)
-    ] = "exact",
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--radius",
+            help="exact; published or matched: rho * ||Pg|| / ||g||; default: the method's own.",
+            rich_help_panel=TRAINING,
+            show_default=False,
+        ),
+    ] = None,
     lr: Annotated[float, typer.Option("--lr", help="Learning rate.", rich_help_panel=TRAINING)] = 0.05,
     momentum: Annotated[
         Optional[float],  # noqa: UP045
@@ -164,7 +171,6 @@ def train(
         method=method,
         rho=rho,
         adaptive=adaptive,
-        radius=radius,
         optimizer=optimizer,
         lr=lr,
         momentum=momentum,
@@ -181,6 +187,7 @@ def train(
         trajectory_every=trajectory_every,
         trajectory_every_steps=trajectory_every_steps,
         device=device.resolve(),
+        **({} if radius is None else {"radius": radius}),
     )
     wanted = wish(probe, probe_budget, probe_samples) if probe else None
     is_first = is_first_process()

@@ -25,6 +25,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "published, centralized descent": {"radius": "published", "centralize_descent": True},
     "random": {"projection": "random", "projection_seed": 3, "centralize_descent": True},
     "sam": {"centralize_ascent": False},
+    "matched": {"centralize_ascent": False, "radius": "matched"},
+    "friendly": {"centralize_ascent": False, "friendly": 1.0},
     "adam": {"base_class": torch.optim.Adam, "lr": 0.01},
 }
 AXES = (0, 1)
@@ -133,7 +135,10 @@ def scaled(rank: int, overflow_at: int | None) -> dict[str, Any]:
 def resumed(rank: int, folder: str) -> dict[str, Any]:
     """Run on after saving; load into a fresh model and optimizer, and run these on."""
     found = {}
-    for base_class, arguments in ((torch.optim.AdamW, {"lr": 0.01}), (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9})):
+    for base_class, arguments in (
+        (torch.optim.AdamW, {"lr": 0.01, "friendly": 1.0}),
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    ):
         is_flat = base_class is torch.optim.AdamW  # one entry for each parameter and option, for resharding
         options = checkpoint_state.StateDictOptions(flatten_optimizer_state_dict=is_flat)
         model = sharded()

@@ -35,7 +35,7 @@ BASES = {
 SEED = 7
 SWITCHES = [
     dict(zip(("adaptive", "centralize_ascent", "centralize_descent", "radius"), values, strict=True))
-    for values in itertools.product((False, True), (False, True), (False, True), ("exact", "published"))
+    for values in itertools.product((False, True), (False, True), (False, True), ("exact", "published", "matched"))
 ]
 
 
@@ -91,6 +91,10 @@ def test_every_switch_changes_the_result():
         after_three_steps(centralize_ascent=False),
         after_three_steps(centralize_descent=True),
         after_three_steps(radius="published"),
+        after_three_steps(radius="matched", centralize_ascent=False),
+        after_three_steps(friendly=1.0),
+        after_three_steps(friendly=0.5),
+        after_three_steps(friendly=0.5, friendly_decay=0.5),
         after_three_steps(projection="random"),
         after_three_steps(projection="random", projection_seed=1),
         after_three_steps(adaptive=True, eta=0.2),

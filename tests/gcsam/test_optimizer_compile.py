@@ -18,7 +18,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
 ]
 
-SWITCHES = [{}, {"adaptive": True}, {"centralize_descent": True, "radius": "published"}, {"projection": "random"}]
+SWITCHES = [
+    {},
+    {"adaptive": True},
+    {"centralize_descent": True, "radius": "published"},
+    {"projection": "random"},
+    {"centralize_ascent": False, "radius": "matched"},
+    {"friendly": 1.0},
+]
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +40,8 @@ def weights_after(steps, compiled, switches, base=torch.optim.SGD, **compile_opt
     model = network()
     closure = backward_of(model)
     optimizer = GCSAM.from_model(model, base, rho=0.1, lr=0.1, **switches)
-    if "projection" in switches:  # its directions are drawn in the first step, which no compiler can trace
+    # directions and averages are made in the first step, which no compiler can trace
+    if {"projection", "friendly"} & switches.keys():
         optimizer.step(closure)
     ascend, descend, step = optimizer.ascend, optimizer.descend, optimizer.step
     if compiled == "halves":

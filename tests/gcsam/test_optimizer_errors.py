@@ -49,8 +49,22 @@ def test_eta_out_of_range(eta):
 
 
 def test_unknown_radius():
-    with pytest.raises(ValueError, match=r"radius must be 'exact' \(.*\) or 'published' \(.*\), got 'raw'"):
+    with pytest.raises(ValueError, match=r"radius must be 'exact' \(.*\), 'published' or 'matched' \(.*\), got 'raw'"):
         GCSAM(one_weight(), SGD, radius="raw", lr=0.1)
+
+
+@pytest.mark.parametrize("friendly", [-1, math.nan, math.inf, "yes"])
+def test_friendly_out_of_range(friendly):
+    with pytest.raises(ValueError, match=r"friendly must be a finite number >= 0, got .*; 0 removes nothing, 1 is"):
+        GCSAM(one_weight(), SGD, friendly=friendly, lr=0.1)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1, math.nan, None])
+def test_friendly_decay_out_of_range(decay):
+    with pytest.raises(
+        ValueError, match=r"friendly_decay must be a number >= 0 and < 1, got .*; 0\.9 is the usual one"
+    ):
+        GCSAM(one_weight(), SGD, friendly=1.0, friendly_decay=decay, lr=0.1)
 
 
 @pytest.mark.parametrize("flag", ["adaptive", "centralize_ascent", "centralize_descent"])

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.distributed
 
 # float64, sums in another order: 1e-16 a step, which Adam lifts by up to 1e5 in small gradients
 ATOL = 1e-10
-SWITCHES = ("adaptive", "centralize_ascent", "centralize_descent", "radius")
+SWITCHES = ("adaptive", "centralize_ascent", "centralize_descent", "radius", "friendly")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,14 @@ def twin(name):
     backward()
     w = [parameter.detach().clone() for parameter in parameters]
     gradients = [parameter.grad.clone() for parameter in parameters]
-    given = {name: value for name, value in switches.items() if not name.startswith("centralize")}
-    ascent_axes = axes if switches.get("centralize_ascent", True) else [()] * len(axes)
-    epsilon = gcsam_twin.epsilon_of(w, gradients, ascent_axes, [0.1] * len(axes), **given)
+    averages = None
+    if "friendly" in switches:  # the ascent that is given up counts
+        averages = [0.1 * g for g in gradients]
+        gradients = [g - m for g, m in zip(gradients, averages, strict=True)]
+    given = {name: switches[name] for name in ("radius", "units", "adaptive", "eta") if name in switches}
+    projects = switches.get("centralize_ascent", True)
+    epsilon = gcsam_twin.epsilon_of(w, gradients, axes, [0.1] * len(axes), projects=projects, **given)
+    ascent_axes = axes if projects or switches.get("radius") == "matched" else [()] * len(axes)
     scales = [p.abs() + 0.05 if "adaptive" in switches and p.ndim > 1 else torch.ones_like(p) for p in w]
     scaled = [t * g for t, g in zip(scales, gradients, strict=True)]
     units = switches.get("units", [None] * len(axes))
@@ -64,7 +69,7 @@ def twin(name):
     ratios = [gcsam_twin.norm(kept) / gcsam_twin.norm(scaled)]
     ratios += [gcsam_twin.norm([d]) / gcsam_twin.norm([g]) for d, g in zip(kept, scaled, strict=True)]
     for _ in range(STEPS):
-        gcsam_twin.step(parameters, backward, base, axes, [0.1] * len(axes), **switches)
+        gcsam_twin.step(parameters, backward, base, axes, [0.1] * len(axes), averages=averages, **switches)
     return parameters, epsilon, ratios
 
 
@@ -125,7 +130,8 @@ def test_a_distributed_checkpoint_goes_on_bit_for_bit_without_a_copy_of_the_weig
         run = found["resumed"][base]
         assert all(torch.equal(a, b) for a, b in zip(run["through"], run["resumed"], strict=True))
         assert (run["rho"], run["steps"]) == (0.1, 6)
-        assert run["tensors"] == ({"step", "exp_avg", "exp_avg_sq"} if base == "AdamW" else {"momentum_buffer"})
+        kept = {"AdamW": {"step", "exp_avg", "exp_avg_sq", "ascent_average"}, "SGD": {"momentum_buffer"}}
+        assert run["tensors"] == kept[base]
 
 
 def test_local_is_refused(both):

@@ -1,8 +1,9 @@
 """The slow twin of GCSAM: the formulas of the papers, one tensor and one line at a time, nothing shared with `gcsam`.
 
-P is applied as the matrix I - uu^T to every row, u = 1/sqrt(n) or a given unit vector, norms are sums of squares in
-float64, and the step is taken by the base optimizer's plain loop (foreach=False). Blind to a mistake in the formulas
-themselves, which the closed forms and invariances of the other tests cover.
+"matched" and Friendly-SAM are written as in the docstring of GCSAM, m step by step. P is applied as the matrix I - uu^T
+to every row, u = 1/sqrt(n) or a given unit vector, norms are sums of squares in float64, and the step is taken by the
+base optimizer's plain loop (foreach=False). Blind to a mistake in the formulas themselves, which the closed forms and
+invariances of the other tests cover.
 """
 
 from __future__ import annotations
@@ -45,16 +46,20 @@ def epsilon_of(
     eta: float = 0.01,
     radius: str = "exact",
     units: Sequence[Tensor | None] | None = None,
+    projects: bool = True,
 ) -> list[Tensor]:
-    """Return epsilon for every tensor, by the formulas in the docstring of GCSAM."""
+    """Return epsilon for every tensor, by the formulas in the docstring of GCSAM; d = T g unless it projects."""
     scales = [w.abs() + eta if adaptive and w.ndim >= 2 else torch.ones_like(w) for w in weights]
     scaled = [t * g for t, g in zip(scales, gradients, strict=True)]
     units = [None] * len(axes) if units is None else units
-    directions = [project(g, a, u) for g, a, u in zip(scaled, axes, units, strict=True)]
-    length = norm(directions) if radius == "exact" else norm(scaled)
-    if length == 0:
+    projected = [project(g, a, u) for g, a, u in zip(scaled, axes, units, strict=True)]
+    directions = projected if projects else scaled
+    if norm(directions) == 0:
         return [torch.zeros_like(w) for w in weights]
-    return [rho / length * t * d for rho, t, d in zip(rhos, scales, directions, strict=True)]
+    q = norm(projected) / norm(scaled)
+    shares = {"exact": 1.0, "published": norm(directions) / norm(scaled), "matched": q}
+    length = shares[radius] / norm(directions)
+    return [rho * length * t * d for rho, t, d in zip(rhos, scales, directions, strict=True)]
 
 
 def step(
@@ -67,14 +72,19 @@ def step(
     centralize_ascent: bool = True,
     centralize_descent: bool = False,
     units: Sequence[Tensor | None] | None = None,
+    averages: list[Tensor] | None = None,
+    friendly: float = 0.0,
+    friendly_decay: float = 0.9,
     **options: Any,
 ) -> None:
-    """Take one step of GCSAM with any base optimizer of the same parameters."""
+    """Take one step of GCSAM with any base optimizer of the same parameters; `averages` holds m and is written on."""
     weights = [parameter.detach().clone() for parameter in parameters]
     gradients = _gradients(parameters, backward)
-    ascent_axes = axes if centralize_ascent else [()] * len(axes)
     units = [None] * len(axes) if units is None else units
-    moves = epsilon_of(weights, gradients, ascent_axes, rhos, units=units, **options)
+    if averages is not None:
+        averages[:] = [friendly_decay * m + (1 - friendly_decay) * g for m, g in zip(averages, gradients, strict=True)]
+        gradients = [g - friendly * m for m, g in zip(averages, gradients, strict=True)]
+    moves = epsilon_of(weights, gradients, axes, rhos, units=units, projects=centralize_ascent, **options)
     for parameter, w, epsilon in zip(parameters, weights, moves, strict=True):
         parameter.data = w + epsilon
     gradients = _gradients(parameters, backward)

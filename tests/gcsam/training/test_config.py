@@ -66,7 +66,20 @@ def test_differences_are_named() -> None:
         ({"seed": -1}, "^seed must be greater than or equal to 0, got -1$"),
         ({"train_limit": 0}, "^train_limit must be greater than or equal to 1, got 0$"),
         ({"device": "gpu"}, "^device must be auto, cpu, cuda or cuda:N, got 'gpu'$"),
-        ({"radius": "exakt"}, "^radius must be 'exact' or 'published', got 'exakt'$"),
+        ({"radius": "exakt"}, "^radius must be 'exact', 'published' or 'matched', got 'exakt'$"),
+        ({"eta": float("nan")}, "^eta must be a finite number, got nan$"),
+        ({"eta": -0.1}, "^eta must be greater than or equal to 0, got -0.1$"),
+        ({"friendly": -1.0}, "^friendly must be greater than or equal to 0, got -1.0$"),
+        ({"friendly": float("nan")}, "^friendly must be a finite number, got nan$"),
+        ({"friendly_decay": 1.0}, "^friendly_decay must be less than 1, got 1.0$"),
+        ({"centralize_ascent": "no"}, "^centralize_ascent must be a valid boolean, got 'no'$"),
+        ({"centralize_descent": 1}, "^centralize_descent must be a valid boolean, got 1$"),
+        ({"projection": "rows"}, "^projection must be 'mean' or 'random', got 'rows'$"),
+        (
+            {"method": "sam-matched", "radius": "exact"},
+            "^radius must be 'matched' with method sam-matched, or left out, got 'exact'$",
+        ),
+        ({"method": "fsam", "perturbation": "local"}, "^perturbation must be 'global' with Friendly-SAM, got 'local'"),
         ({"schedule": "linear"}, "^schedule must be 'constant', 'cosine' or 'onecycle', got 'linear'$"),
         ({"augment": "flip"}, "^augment must be 'none' or 'crop-flip', got 'flip'$"),
         ({"perturbation": "shared"}, "^perturbation must be 'global' or 'local', got 'shared'$"),
@@ -82,7 +95,7 @@ def test_differences_are_named() -> None:
         ({"data": "cifar10"}, "^data 'cifar10' needs root"),
         (
             {"method": "gcasm"},
-            "^method 'gcasm' is unknown; choose one of sgd, gc, sam, gcsam, random; did you mean 'gcsam'",
+            "^method 'gcasm' is unknown; choose one of sgd, gc, sam, gcsam, random, .*, fsam; did you mean 'gcsam'",
         ),
         ({"optimizer": "LBFGS"}, "^optimizer 'LBFGS' is unknown"),
         ({"optimizer": "Adam", "momentum": 0.9}, "^momentum must be left out with optimizer Adam, got 0.9"),
@@ -104,14 +117,49 @@ def test_json_that_is_none_is_told(text: str, message: str) -> None:
 
 def test_methods_are_switches_of_one_optimizer() -> None:
     found = {method: TrainConfig(method=method, rho=0.3).optimizer_arguments() for method in METHODS}
-    switches = ("rho", "centralize_ascent", "centralize_descent", "projection")
-    assert {method: tuple(arguments.get(name, "mean") for name in switches) for method, arguments in found.items()} == {
-        "sgd": (0.0, False, False, "mean"),
-        "gc": (0.0, False, True, "mean"),
-        "sam": (0.3, False, False, "mean"),
-        "gcsam": (0.3, True, False, "mean"),
-        "random": (0.3, True, False, "random"),
+    usual = {"projection": "mean", "friendly": 0.0}
+    switches = ("rho", "centralize_ascent", "centralize_descent", "projection", "radius", "friendly")
+    assert {
+        method: tuple({**usual, **arguments}[name] for name in switches) for method, arguments in found.items()
+    } == {
+        "sgd": (0.0, False, False, "mean", "exact", 0.0),
+        "gc": (0.0, False, True, "mean", "exact", 0.0),
+        "sam": (0.3, False, False, "mean", "exact", 0.0),
+        "gcsam": (0.3, True, False, "mean", "exact", 0.0),
+        "random": (0.3, True, False, "random", "exact", 0.0),
+        "sam-matched": (0.3, False, False, "mean", "matched", 0.0),
+        "fsam": (0.3, False, False, "mean", "exact", 1.0),
     }
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"centralize_ascent": False},
+        {"centralize_descent": True},
+        {"projection": "random"},
+        {"friendly": 0.5},
+        {"friendly_decay": 0.5},
+        {"eta": 0.5},
+        {"radius": "published"},
+    ],
+)
+def test_a_method_may_be_given_another_switch(override: dict[str, Any]) -> None:
+    """Fails if an override is checked and then not used."""
+    plain = TrainConfig().optimizer_arguments()
+    assert TrainConfig(**override).optimizer_arguments() == {**plain, **override}
+    own = {"centralize_ascent": None, "centralize_descent": None, "projection": None, "friendly": None}
+    assert TrainConfig(**own).optimizer_arguments() == plain
+
+
+def test_a_radius_of_its_own_goes_with_the_method() -> None:
+    matched = TrainConfig(method="sam-matched")
+    assert matched.radius == "matched"
+    assert TrainConfig.from_json(matched.to_json()) == matched
+    assert matched.replace(method="sam").radius == "exact"
+    assert matched.replace(lr=0.5).radius == "matched"
+    assert TrainConfig().replace(method="sam-matched").radius == "matched"
+    assert TrainConfig(radius="published").replace(method="random").radius == "published"
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -57,17 +57,23 @@ def by_hand(config: TrainConfig, batches: list[tuple[Tensor, Tensor]], total: in
         for p, seed in zip(parameters, seeds, strict=True)
     ]
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
+    average = [torch.zeros_like(parameter) for parameter in parameters]
     for step, (x, y) in enumerate(batches):
 
         def gradients(x: Tensor = x, y: Tensor = y) -> list[Tensor]:
             return list(torch.autograd.grad(F.cross_entropy(model(x.double()), y), parameters))
 
         g = gradients()
-        if config.method in {"sam", "gcsam", "random"}:
+        if config.method not in {"sgd", "gc"}:
             direction = [centered(one) for one in g] if config.method == "gcsam" else g
             if config.method == "random":
                 direction = [without(u, one) for u, one in zip(units, g, strict=True)]
+            if config.method == "fsam":
+                average = [0.9 * m + 0.1 * one for m, one in zip(average, g, strict=True)]
+                direction = [one - m for m, one in zip(average, g, strict=True)]
             norm = torch.cat([one.flatten() for one in direction]).norm()
+            if config.method == "sam-matched":
+                norm = norm**2 / torch.cat([centered(one).flatten() for one in g]).norm()
             before = [parameter.detach().clone() for parameter in parameters]
             with torch.no_grad():
                 for parameter, one in zip(parameters, direction, strict=True):
@@ -131,7 +137,9 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("method", "passes"), [("sgd", 1), ("gc", 1), ("sam", 2), ("gcsam", 2), ("random", 2)])
+@pytest.mark.parametrize(
+    ("method", "passes"), [("sgd", 1), ("gc", 1), ("sam", 2), ("gcsam", 2), ("random", 2), ("fsam", 2)]
+)
 def test_history_has_a_row_for_each_epoch(tmp_path: Path, method: str, passes: int) -> None:
     seen: list[tuple[int, int, float]] = []
     run = train(
