@@ -11,11 +11,17 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.store import Measurement, create, list_measurements, provenance, read, read_attributes
+from analysis.store import Measurement, create, list_measurements, provenance, read, read_attributes, write
+
+if TYPE_CHECKING:
+    from landscape.phases import Grids
 
 STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "figures"
 VERDICTS = "claims/verdicts"
+# In the folder of a run that diverged where that is an answer: a trial of a search, a point of a sweep.
+DIVERGED_FILE = "diverged.txt"
 # What a probe sees while a run is trained; in the run's file once the run is finished.
 PROBE_FILE, PROBE = "probe.h5", "training/probe"
 # The stage that the measurements wait for.
@@ -81,27 +87,33 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.h5") if path.name not in {RUN_FILE, STUDY_FILE})
 
 
-def judge(runs: Sequence[Path], target: Path, config: str = "") -> Measurement:
+def judge(runs: Sequence[Path], target: Path, config: str = "", grids: Grids | None = None) -> Measurement:
     """Judge the claims by the runs, and write the table of runs and the verdicts.
 
     Args:
         runs: Run files.
         target: The study's file.
         config: Its settings as JSON. Empty keeps those in the file.
+        grids: What was searched and swept beside the runs.
 
     Returns:
         The verdicts as stored.
     """
     from analysis import verify
-    from analysis.claims import collect
+    from analysis.claims import collect, with_sweeps
 
-    table = collect(runs)
+    sweeps = [] if grids is None else grids.sweeps
+    table = with_sweeps(collect(runs), sweeps)
     if not config:
         config = read_attributes(target)["config"] if target.exists() else "{}"
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".judging-") as folder:
         whole = Path(folder) / target.name
         create(whole, provenance(config=config, **_origin(runs)))  # made anew: all in it comes from the runs
         table.save(whole)
+        for sweep in sweeps:
+            sweep.save(whole)
+        if grids is not None and grids.tuning is not None:
+            write(whole, "training", "tuning", grids.tuning)
         verify(table).save(whole, VERDICTS.split("/")[1])
         os.replace(whole, target)
     return read(target, VERDICTS)

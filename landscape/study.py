@@ -17,10 +17,12 @@ from pathlib import Path
 from analysis.store import Measurement, read
 from landscape.jobs import Job, do_job
 from landscape.options import Device
+from landscape.phases import grids, phases
 from landscape.progress import Display, display
-from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, VERDICTS, is_current, judge
+from landscape.results import FIGURES, STUDY_FILE, VERDICTS, is_current, judge
 from landscape.study_config import StudyConfig, claim_directory
 from landscape.tables import note_lines, show, untested_lines, verdict_table
+from landscape.tuning import Placed
 from landscape.workers import num_cores, run_tasks
 
 # Beyond this many processes memory, not time, is what runs out first; our choice.
@@ -64,17 +66,22 @@ def run_study(
         RuntimeError: A run failed; the finished ones are kept.
     """
     claim_directory(config, directory)
-    tasks = [Task(job, directory / "runs" / job.name, "") for job in config.jobs()]
-    remaining = [task.job.remaining(task.folder) for task in tasks]
-    files = [task.folder / RUN_FILE for task in tasks]
     study_file, figures = directory / STUDY_FILE, directory / FIGURES
     with display(quiet=quiet) as shown:
-        if not any(remaining) and is_current(study_file, files) and is_current(figures, [*files, study_file]):
-            shown.note(f"{directory}: all {len(tasks)} runs are finished, measured, judged and drawn; nothing to do")
+
+        def do(placed: Sequence[Placed]) -> None:
+            tasks = [Task(job, folder, "") for job, folder in placed]
+            _work(tasks, [job.remaining(folder) for job, folder in placed], device, workers, shown)
+
+        planned = phases(config, directory, do, shown.note)
+        placed, files = [*planned.runs, *planned.sweeps], planned.files
+        is_done = not any(job.remaining(folder) for job, folder in placed)
+        if is_done and is_current(study_file, planned.sources) and is_current(figures, [*files, study_file]):
+            shown.note(f"{directory}: all {len(placed)} runs are finished, measured, judged and drawn; nothing to do")
         else:
-            _work(tasks, remaining, device, workers, shown)
+            do(placed)
             with shown.stage("judging the claims"):
-                judge(files, study_file, config.to_json())
+                judge(files, study_file, config.to_json(), grids(directory))
             _draw(files, study_file, figures, shown)
     found = read(study_file, VERDICTS)
     show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.jobs import Job, Measurements
+from landscape.study_parts import Measure, Sweep, Tuning
 
 CONFIG_FILE = "study.json"
 BATCH_SIZE = 32  # the default of `landscape train`
@@ -33,6 +34,9 @@ class StudyConfig:
         points: Of the surfaces, along both directions. 25, our choice: a tenth of the time of a study.
         rho: Radius of the sharpness measurements; 0.05, the default of SAM (Foret et al. 2021).
         samples: Training samples that are measured on, or None for all.
+        tuning: A search for the settings of each method, before anything is judged; None for none.
+        sweep: Runs over grids of single settings, beside the study's own.
+        measure: What is measured on the study's own runs.
     """
 
     train: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -43,14 +47,26 @@ class StudyConfig:
     points: int = 25
     rho: float = 0.05
     samples: int | None = None
+    tuning: Tuning | None = None
+    sweep: Sweep = dataclasses.field(default_factory=Sweep)
+    measure: Measure = dataclasses.field(default_factory=Measure)
 
-    def jobs(self) -> list[Job]:
-        """Return the runs as jobs, seed by seed, so that a stopped study holds whole pairs."""
-        return [Job(method, seed, self.settings(method, seed), self.measurements()) for method, seed in self.runs()]
+    def jobs(self, chosen: Mapping[str, Mapping[str, float]] | None = None) -> list[Job]:
+        """Return the runs as jobs, seed by seed, so that a stopped study holds whole pairs.
+
+        Args:
+            chosen: Method to the settings that a search found for it.
+        """
+        measurements = self.measurements() if self.measure.of else None
+        watching = self.measure if self.measure.probe else None
+        return [
+            Job(method, seed, self.settings(method, seed, chosen), measurements, watching=watching)
+            for method, seed in self.runs()
+        ]
 
     def measurements(self) -> Measurements:
         """Return what is measured on each run."""
-        return Measurements(self.rho, self.points, self.samples, self._batch_size())
+        return Measurements(self.rho, self.points, self.samples, self._batch_size(), self.measure.of)
 
     def _batch_size(self) -> int:
         """Return that of the batches whose ascent directions are compared: of training, or half of few samples."""
@@ -61,14 +77,29 @@ class StudyConfig:
         """Return method and seed of each run, seed by seed, so that a stopped study holds whole pairs."""
         return [(method, seed) for seed in range(self.seeds) for method in self.methods]
 
-    def settings(self, method: str, seed: int) -> dict[str, Any]:
+    def settings(
+        self, method: str, seed: int, chosen: Mapping[str, Mapping[str, float]] | None = None
+    ) -> dict[str, Any]:
         """Return the settings of `gcsam.training.TrainConfig` of one run.
 
         Args:
             method: Its name in the study.
             seed: Of initialization and data order.
+            chosen: As for `jobs`.
         """
-        return {"method": method, **self.train, **self.methods[method], "seed": seed}
+        found = (chosen or {}).get(method, {})
+        return {"method": method, **self.train, **self.methods[method], **found, "seed": seed}
+
+    def ascends(self, method: str) -> bool:
+        """Return whether a method climbs before it descends, so that rho acts on it; loads torch.
+
+        Args:
+            method: Its name in the study.
+        """
+        from gcsam.training import METHODS
+
+        settings = self.settings(method, 0)
+        return bool(METHODS[settings["method"]]["ascends"] and settings.get("rho", 1) > 0)
 
     def to_json(self) -> str:
         """Return all settings as JSON."""
@@ -92,17 +123,23 @@ class StudyConfig:
             methods = values["methods"]
             if isinstance(methods, list):  # as earlier versions wrote them
                 methods = {name: {} for name in methods}
-            return cls(**{**values, "methods": {name: dict(settings) for name, settings in methods.items()}})
+            values["methods"] = {name: dict(settings) for name, settings in methods.items()}
+            for name, kind in (("tuning", Tuning), ("sweep", Sweep), ("measure", Measure)):
+                if values.get(name) is not None:
+                    values[name] = kind.from_values(values[name])
+            return cls(**values)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"it holds no settings of a study ({type(error).__name__}: {error})") from None
 
     def differences(self, stored: StudyConfig) -> list[str]:
         """Return what differs from other settings, a text for each: "seeds 5, stored 3".
 
+        Where the data lie makes no difference: they may be moved between two calls.
+
         Args:
             stored: The other ones.
         """
-        mine, theirs = (dict(_flat(dataclasses.asdict(config))) for config in (self, stored))
+        mine, theirs = (_compared(config) for config in (self, stored))
         return [
             f"{name} {mine.get(name, 'by default')}, stored {theirs.get(name, 'by default')}"
             for name in sorted(mine.keys() | theirs.keys())
@@ -158,7 +195,7 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
     differences = config.differences(stored)
-    if differences and config == dataclasses.replace(stored, seeds=max(config.seeds, stored.seeds)):
+    if differences and not config.differences(dataclasses.replace(stored, seeds=max(config.seeds, stored.seeds))):
         _write(config, path)  # the runs that are there are among those wanted
     elif differences:
         raise ValueError(
@@ -174,9 +211,31 @@ def _write(config: StudyConfig, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def place_free(data: str) -> str:
+    """Return data without the folder they lie in, which may be another one tomorrow.
+
+    Args:
+        data: As the setting of training.
+
+    Example:
+        >>> place_free("npz:/data/scans.npz"), place_free("digits")
+        ('npz:scans.npz', 'digits')
+    """
+    kind, _, path = data.partition(":")
+    return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} and path else data
+
+
+def _compared(config: StudyConfig) -> dict[str, Any]:
+    """Return what makes two studies the same, by name."""
+    found = dict(_flat(dataclasses.asdict(config)))
+    return {"methods": ", ".join(sorted(config.methods)), **found}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in settings.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
-        else:
+        elif name == "data":
+            yield f"{prefix}{name}", place_free(str(value))
+        elif value is not None and name != "root":
             yield f"{prefix}{name}", value

@@ -1,49 +1,116 @@
 """A study written down in TOML: read, checked to the last setting before anything runs, each mistake with its line.
 
 The file holds what `StudyConfig` holds: seeds, points, rho and samples at the top, `[train]` for what all runs share,
-and a table `[methods.NAME]` for each method with what differs. Right when every mistake names file, line, what was
-given and what is allowed (`tests/landscape/test_study_file.py`). Cost: importing torch, to check what trains.
+a table `[methods.NAME]` for each method with what differs, and `[tuning]`, `[sweep]`, `[measure]` where wanted. Right
+when every mistake names file, line, what was given and what is allowed (`tests/landscape/test_study_file.py`).
+Cost: importing torch, to check what trains.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from landscape.grid_checks import problems
 from landscape.study_config import StudyConfig
+from landscape.study_parts import Measure, Sweep, Tuning
+from landscape.toml_lines import line_of, place
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+Positive = Annotated[float, Field(gt=0)]
+Measured = Literal["eigenvalues", "trace", "sharpness", "noise", "surface"]  # `landscape.study_parts.MEASURED`
+Share = Annotated[float, Field(ge=0, lt=1)]
 # A name becomes part of the name of a folder, on every system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # Set for each run by the study itself.
 OWN = {"seed": "is set by the study: give seeds = N at the top", "device": "is given on the command line: --device"}
 
 
-class _File(BaseModel):
+class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+
+class _Tuning(_Table):
+    trials: int = Field(ge=1, le=100)
+    lr: list[Positive] = Field(min_length=2, max_length=2)
+    rho: list[Positive] | None = Field(default=None, min_length=2, max_length=2)
+    seeds: int = Field(default=Tuning.seeds, ge=1)
+
+    @field_validator("lr", "rho")
+    @classmethod
+    def _rises(cls, ends: list[float] | None) -> list[float] | None:
+        if ends is not None and not ends[0] < ends[1]:
+            raise ValueError("must be two ends of a range, the lower one first")
+        return ends
+
+
+class _Sweep(_Table):
+    rho: list[Positive] = Field(default_factory=list)
+    label_noise: list[Share] = Field(default_factory=list)
+    methods: list[str] = Field(default_factory=list)
+
+    @field_validator("rho", "label_noise")
+    @classmethod
+    def _rises(cls, values: list[float]) -> list[float]:
+        if len(values) == 1 or any(a >= b for a, b in itertools.pairwise(values)):
+            raise ValueError("must be two or more values in rising order")
+        return values
+
+
+class _Measure(_Table):
+    of: list[Measured] = Field(default_factory=lambda: list(get_args(Measured)))
+    probe: str = Measure.probe
+    probe_budget: float = Field(default=Measure.probe_budget, gt=0, allow_inf_nan=True)
+    probe_samples: int = Field(default=Measure.probe_samples, ge=2)
+
+
+class _File(_Table):
     seeds: int = Field(default=StudyConfig.seeds, ge=1)
     points: int = Field(default=StudyConfig.points, ge=2)
     rho: float = Field(default=StudyConfig.rho, gt=0)
     samples: int | None = Field(default=None, ge=2)
     train: dict[str, Any] = Field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
+    tuning: _Tuning | None = None
+    sweep: _Sweep = _Sweep()
+    measure: _Measure = _Measure()
+
+    def config(self, places: Mapping[str, str]) -> StudyConfig:
+        """Return the study, with the places of its data."""
+        return StudyConfig(
+            train={**self.train, **places},
+            methods=self.methods,
+            seeds=self.seeds,
+            points=self.points,
+            rho=self.rho,
+            samples=self.samples,
+            tuning=None if self.tuning is None else Tuning.from_values(self.tuning.model_dump()),
+            sweep=Sweep.from_values(self.sweep.model_dump()),
+            measure=Measure.from_values(self.measure.model_dump()),
+        )
 
 
-def read_study(path: Path) -> StudyConfig:
+TABLES: Mapping[str, type[BaseModel]] = {"": _File, "tuning": _Tuning, "sweep": _Sweep, "measure": _Measure}
+
+
+def read_study(path: Path, places: Mapping[str, str] | None = None, *, checked: bool = True) -> StudyConfig:
     """Read a study, and check every setting of each of its runs.
 
     Args:
         path: A TOML file.
+        places: Where the data lie, on this machine: "root" and "data" in the place of those under [train].
+        checked: Whether the settings of training are checked too, which loads torch; the studies that are built in are
+            checked by their tests.
 
     Returns:
         Its settings.
@@ -63,19 +130,15 @@ def read_study(path: Path) -> StudyConfig:
         found = _File(**values)
     except ValidationError as error:
         raise ValueError(_one_line(path, text, error)) from None
-    config = StudyConfig(
-        train=found.train,
-        methods=found.methods,
-        seeds=found.seeds,
-        points=found.points,
-        rho=found.rho,
-        samples=found.samples,
-    )
+    config = found.config(places or {})
     for table, settings in (("train", found.train), *((f"methods.{name}", own) for name, own in found.methods.items())):
         for key in (key for key in settings if key in OWN):
-            raise ValueError(f"{_at(path, text, [*table.split('.', 1), key])}: {table}.{key} {OWN[key]}")
-    for name in found.methods:
-        _check_method(path, text, config, name)
+            raise ValueError(f"{place(path, text, [*table.split('.', 1), key])}: {table}.{key} {OWN[key]}")
+    if checked:
+        for name in found.methods:
+            _check_method(path, text, config, name)
+        for keys, problem in problems(config):
+            raise ValueError(f"{place(path, text, keys)}: {problem}")
     return config
 
 
@@ -83,7 +146,7 @@ def _check_method(path: Path, text: str, config: StudyConfig, name: str) -> None
     from gcsam.training import METHODS, TrainConfig
     from gcsam.training.functions import check_name
 
-    at = _at(path, text, ["methods", name])
+    at = place(path, text, ["methods", name])
     if not NAME.fullmatch(name):
         raise ValueError(f"{at}: methods.{name!r} must be letters, digits, and . _ + -: it names a folder")
     settings = config.settings(name, 0)
@@ -101,8 +164,8 @@ def _check_method(path: Path, text: str, config: StudyConfig, name: str) -> None
         found = re.match(r"setting '(\w+)'|(\w+)", str(error))
         key = (found[1] or found[2]) if found else ""
         tables = (("methods", name), ("train",))
-        given = next((table for table in tables if _line(text, [*table, key])), ("methods", name))
-        raise ValueError(f"{_at(path, text, [*given, key])}: {error}") from None
+        given = next((table for table in tables if line_of(text, [*table, key])), ("methods", name))
+        raise ValueError(f"{place(path, text, [*given, key])}: {error}") from None
 
 
 def _one_line(path: Path, text: str, error: ValidationError) -> str:
@@ -110,50 +173,19 @@ def _one_line(path: Path, text: str, error: ValidationError) -> str:
     where = [str(part) for part in problem["loc"]]
     named = ".".join(where)
     if problem["type"] == "missing":
+        if named != "methods":
+            return f"{place(path, text, where)}: {named} is missing; give it, or leave out [{where[0]}]"
         return f"{path}: {named} is missing; give a table [methods.NAME] for each method, for example [methods.gcsam]"
     if problem["type"] == "extra_forbidden":
         from gcsam.training.functions import check_name
 
         try:
-            check_name(named, _File.model_fields, "setting")
+            check_name(where[-1], TABLES[where[0] if len(where) > 1 else ""].model_fields, "setting")
         except ValueError as unknown:
-            return f"{_at(path, text, where)}: {unknown}; settings of training stand under [train]"
+            hint = "" if len(where) > 1 else "; settings of training stand under [train]"
+            return f"{place(path, text, where)}: {unknown}{hint}"
+    if problem["type"] == "value_error":  # a check of ours
+        return f"{place(path, text, where)}: {named} {problem['ctx']['error']}, got {problem['input']!r}"
     told = problem["msg"][0].lower() + problem["msg"][1:]
     told = told.removeprefix("input ").replace("should", "must")
-    return f"{_at(path, text, where)}: {named} {told}, got {problem['input']!r}"
-
-
-def _at(path: Path, text: str, keys: Iterable[str]) -> str:
-    """Return file and line of a setting; of its table where it stands in none."""
-    keys = list(keys)
-    while keys and not (line := _line(text, keys)):
-        keys.pop()
-    return f"{path}:{line}" if keys else str(path)
-
-
-def _line(text: str, keys: Iterable[str]) -> int:
-    """Return the number of the line where a setting or a table stands, 0 where none is found.
-
-    The parser of the standard library knows no lines. This looks for the three ways to write a setting: under its
-    table, with the table's name before it, and inside braces.
-    """
-    wanted, table = list(keys), list[str]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[([^\[\]]+)\]", line)
-        if header:
-            table = _parts(header[1])
-            if table[: len(wanted)] == wanted:
-                return number
-            continue
-        setting = re.match(r"\s*([\w.\"'+ -]+?)\s*=", line)
-        if setting is None:
-            continue
-        found = [*table, *_parts(setting[1])]
-        inside = [part.strip("\"' ") for part in re.findall(r"[{,]\s*([\w.\"'+-]+)\s*=", line)]
-        if found[: len(wanted)] == wanted or (found == wanted[:-1] and wanted[-1] in inside):
-            return number
-    return 0
-
-
-def _parts(name: str) -> list[str]:
-    return [quoted or plain for quoted, plain in re.findall(r"[\"']([^\"']*)[\"']|([^.\"'\s]+)", name)]
+    return f"{place(path, text, where)}: {named} {told}, got {problem['input']!r}"

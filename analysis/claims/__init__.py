@@ -11,6 +11,7 @@ from analysis.claims.hypotheses import CLAIMS, Claim
 from analysis.claims.p_values import holm
 from analysis.claims.power import detectable, effect_size, seeds_needed
 from analysis.claims.statistics import Interval, bootstrap_interval, mean_interval, rank_correlation, spread_ratio
+from analysis.claims.sweeps import SweepTable, with_sweeps
 from analysis.claims.table import RunTable, collect
 from analysis.claims.verdict import Verdict, judge, overall
 
@@ -22,6 +23,7 @@ __all__ = [
     "Claim",
     "Interval",
     "RunTable",
+    "SweepTable",
     "Verdict",
     "Verdicts",
     "bootstrap_interval",
@@ -36,6 +38,7 @@ __all__ = [
     "seeds_needed",
     "spread_ratio",
     "verify",
+    "with_sweeps",
 ]
 
 

@@ -182,11 +182,18 @@ class TrainConfig(BaseModel):
     def differences(self, other: TrainConfig) -> list[str]:
         """Return the fields in which another configuration differs, each as "lr 0.1, not 0.05".
 
+        The folder in which data lie is no difference: they may have been moved between two calls.
+
         Args:
             other: What this one is compared with; its values come second.
         """
-        mine, theirs = self.model_dump(), other.model_dump()
+        mine, theirs = ({**config.model_dump(exclude={"root"}), "data": config._data_name} for config in (self, other))
         return [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+    @property
+    def _data_name(self) -> str:
+        kind, _, path = self.data.partition(":")
+        return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} else self.data
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """Return the arguments of `gcsam.GCSAM` after the class of the base optimizer."""

@@ -126,10 +126,11 @@ def verify(
 
     Example:  [bold]landscape verify runs/digits[/bold]
     """
+    from landscape.phases import grids
     from landscape.results import STUDY_FILE, find_runs, judge
     from landscape.tables import note_lines, show, untested_lines, verdict_table
 
-    found = judge(find_runs(study), study / STUDY_FILE)
+    found = judge(find_runs(study), study / STUDY_FILE, grids=grids(study))
     show(verdict_table(found), *note_lines(found), *untested_lines(found))
 
 

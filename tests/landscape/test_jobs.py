@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import pickle
 from pathlib import Path
 
 import pytest
 
 from analysis.store import list_measurements, read
+from gcsam.training import TrainingDiverged
 from landscape.jobs import Job, Measurements, do_job
+from landscape.study_parts import Measure
 from tests.landscape.recorder import Recorder
 
 SETTINGS = {"data": "digits", "model": "mlp", "method": "sgd", "epochs": 1, "train_limit": 60, "test_limit": 20}
@@ -29,6 +33,31 @@ def test_a_job_without_measurements_trains_alone(tmp_path: Path) -> None:
     assert list_measurements(tmp_path / "run.h5") == ["training/history", "training/summary"]
     assert str(read(tmp_path / "run.h5", "training/summary").variables["method"].data) == "plain"
     assert job.remaining(tmp_path) == {}
+
+
+def test_a_job_that_may_diverge_notes_it_and_is_done(tmp_path: Path) -> None:
+    """Fails if one trial with too high a rate ends a study, or is trained again at every start."""
+    job = Job("plain", 0, {**SETTINGS, "seed": 0, "lr": 1e6, "epochs": 3}, None, "trial3", may_diverge=True)
+    assert (job.name, job.title) == ("plain-trial3-seed0", "plain trial3, seed 0")
+    do_job(job, tmp_path, "cpu", Recorder())
+    assert (tmp_path / "diverged.txt").read_text(encoding="utf-8").startswith("training diverged: ")
+    assert not (tmp_path / "run.h5").exists()
+    assert job.remaining(tmp_path) == {}
+    with pytest.raises(TrainingDiverged):
+        do_job(dataclasses.replace(job, may_diverge=False), tmp_path, "cpu", Recorder())
+
+
+def test_a_job_is_watched_as_a_training_is(tmp_path: Path) -> None:
+    """Fails if a study asks for a probe and its runs have none."""
+    watching = Measure(probe="every:1", probe_budget=math.inf, probe_samples=16)
+    job = Job("plain", 1, {**SETTINGS, "seed": 1}, None, watching=watching)
+    do_job(job, tmp_path, "cpu", Recorder())
+    assert read(tmp_path / "run.h5", "training/probe").variables["step"].data.tolist() == [0, 1, 2]
+
+
+def test_only_what_is_wanted_is_measured() -> None:
+    chosen = Measurements(0.05, 3, None, 8, ("surface", "eigenvalues"))
+    assert [stage.key for stage in chosen.stages()] == ["curvature/eigenvalues", "surface/plane"]
 
 
 @pytest.mark.parametrize("batch_size", [8, 16])

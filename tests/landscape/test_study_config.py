@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from gcsam.training import METHODS, TrainConfig
 from landscape.study_config import CONFIG_FILE, STUDIES, StudyConfig, check_study, claim_directory, reduced
+from landscape.study_parts import Measure, Sweep, Tuning
 
 DIGITS = STUDIES["digits"]
 
@@ -87,6 +89,54 @@ def test_seeds_may_be_added_but_not_taken_away(tmp_path: Path) -> None:
         claim_directory(DIGITS, tmp_path)
     with pytest.raises(ValueError, match=r"\(points 9, stored 25; seeds 6, stored 5\)"):
         claim_directory(dataclasses.replace(DIGITS, seeds=6, points=9), tmp_path)
+
+
+def test_search_sweep_and_schedule_are_part_of_a_study(tmp_path: Path) -> None:
+    whole = dataclasses.replace(
+        DIGITS,
+        tuning=Tuning(9, (0.01, 0.3), (0.01, 0.2)),
+        sweep=Sweep(rho=(0.1, 0.2)),
+        measure=Measure(("trace",), "every:5"),
+    )
+    assert StudyConfig.from_json(whole.to_json()) == whole
+    claim_directory(whole, tmp_path)
+    with pytest.raises(ValueError, match=r"\(tuning\.lr \(0\.01, 0\.2\), stored \(0\.01, 0\.3\)\);"):
+        claim_directory(dataclasses.replace(whole, tuning=Tuning(9, (0.01, 0.2), (0.01, 0.2))), tmp_path)
+    found = dataclasses.replace(whole, tuning=None, sweep=Sweep(), measure=Measure()).differences(whole)
+    assert [text.split()[0] for text in found] == [
+        *("measure.of", "measure.probe", "sweep.rho"),
+        *("tuning.lr", "tuning.rho", "tuning.seeds", "tuning.trials"),
+    ]
+
+
+def test_settings_of_earlier_versions_are_read() -> None:
+    values = json.loads(DIGITS.to_json())
+    for name in ("tuning", "sweep", "measure"):
+        del values[name]
+    assert StudyConfig.from_json(json.dumps(values)) == DIGITS
+    assert StudyConfig.from_json(json.dumps({**values, "methods": list(values["methods"])})) == DIGITS
+
+
+def test_another_method_without_settings_is_a_difference(tmp_path: Path) -> None:
+    """Fails if a study of two methods is taken for one of four, because neither has settings of its own."""
+    claim_directory(DIGITS, tmp_path)
+    fewer = dataclasses.replace(DIGITS, methods={"sgd": {}, "gcsam": {}})
+    with pytest.raises(ValueError, match=r"\(methods gcsam, sgd, stored gc, gcsam, sam, sgd\)"):
+        claim_directory(fewer, tmp_path)
+
+
+def test_data_may_be_moved_but_not_exchanged(tmp_path: Path) -> None:
+    before = dataclasses.replace(DIGITS, train={"data": "npz:/old/scans.npz", "root": "/old"})
+    claim_directory(before, tmp_path)
+    claim_directory(dataclasses.replace(before, train={"data": "npz:/new/scans.npz", "root": "/new"}), tmp_path)
+    with pytest.raises(ValueError, match=r"train\.data npz:others\.npz, stored npz:scans\.npz"):
+        claim_directory(dataclasses.replace(before, train={"data": "npz:/old/others.npz"}), tmp_path)
+
+
+def test_settings_that_were_found_replace_those_of_the_study() -> None:
+    found = dataclasses.replace(DIGITS, seeds=1).jobs({"sam": {"lr": 0.3, "rho": 0.1}})
+    assert {job.method: job.settings.get("lr") for job in found} == {"sgd": None, "gc": None, "sam": 0.3, "gcsam": None}
+    assert [DIGITS.ascends(method) for method in DIGITS.methods] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"seeds": 3}', '{"methods": [], "unknown": 1}'])

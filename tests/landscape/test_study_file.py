@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from gcsam.training import TrainConfig
 from landscape.study_config import StudyConfig
-from landscape.study_file import read_study
+from landscape.study_file import Measured, read_study
+from landscape.study_parts import MEASURED, Measure, Sweep, Tuning
 
 WHOLE = """\
 seeds = 5
@@ -63,6 +66,45 @@ def test_the_defaults_are_those_of_the_main_study(tmp_path: Path) -> None:
     assert found == StudyConfig(methods={"sam": {}})
 
 
+GRIDS = """\
+[methods.sam]
+[tuning]
+trials = 9
+lr = [0.01, 0.3]
+rho = [0.01, 0.2]
+seeds = 2
+[sweep]
+rho = [0.01, 0.1]
+label_noise = [0, 0.4]
+methods = ["sam"]
+[measure]
+of = ["trace", "surface"]
+probe = "every:50"
+probe_budget = inf
+probe_samples = 64
+"""
+
+
+def test_search_sweep_and_schedule_arrive(tmp_path: Path) -> None:
+    found = read_study(written(tmp_path, GRIDS))
+    assert found.tuning == Tuning(9, (0.01, 0.3), (0.01, 0.2), seeds=2)
+    assert found.sweep == Sweep((0.01, 0.1), (0.0, 0.4), ("sam",))
+    assert found.measure == Measure(("trace", "surface"), "every:50", math.inf, 64)
+    assert StudyConfig.from_json(found.to_json()) == found
+
+
+def test_places_of_the_command_line_are_taken_before_anything_is_checked(tmp_path: Path) -> None:
+    path = written(tmp_path, '[methods.sam]\n[train]\ndata = "cifar10"\n')
+    with pytest.raises(ValueError, match=r"study\.toml:3: data 'cifar10' needs root"):
+        read_study(path)
+    assert read_study(path, {"root": "/data"}).train == {"data": "cifar10", "root": "/data"}
+    assert read_study(path, checked=False).train == {"data": "cifar10"}
+
+
+def test_what_can_be_measured_is_one_list() -> None:
+    assert get_args(Measured) == MEASURED
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
@@ -87,6 +129,37 @@ def test_the_defaults_are_those_of_the_main_study(tmp_path: Path) -> None:
             1,
             "methods.'a/b' must be letters, digits, and . _ + -: it names a folder",
         ),
+        ("[methods.sam]\n[tuning]\ntrials = 0\nlr = [0.1, 1]\n", 3, "tuning.trials must be greater than or equal to 1"),
+        ("[methods.sam]\n[tuning]\ntrials = 3\n", 2, "tuning.lr is missing; give it, or leave out [tuning]"),
+        (
+            "[methods.sam]\n[tuning]\ntrials = 3\nlr = [1.0, 0.1]\n",
+            4,
+            "tuning.lr must be two ends of a range, the lower one first, got [1.0, 0.1]",
+        ),
+        ("[methods.sam]\n[tuning]\ntrials = 3\nlr = [nan, 0.1]\n", 4, "tuning.lr.0 must be a finite number, got nan"),
+        ("[methods.sam]\n[tuning]\ntrials = 3\nlr = [0.1]\n", 4, "tuning.lr "),
+        ("[methods.sam]\n[tuning]\ntrial = 3\nlr = [0.1, 1]\n", 2, "tuning.trials is missing"),
+        ("[methods.sam]\n[tuning]\ntrials = 3\nlr = [0.1, 1]\nseed = 3\n", 5, "did you mean 'seeds'?"),
+        (
+            "[methods.sam]\nlr = 0.1\n[tuning]\ntrials = 3\nlr = [0.1, 1]\n",
+            2,
+            "methods.sam.lr is what [tuning] searches; leave it out there, or lr out of [tuning]",
+        ),
+        (
+            "[methods.sam]\n[sweep]\n\nrho = [0.2, 0.1]\n",
+            4,
+            "sweep.rho must be two or more values in rising order, got [0.2, 0.1]",
+        ),
+        ("[methods.sam]\n[sweep]\nlabel_noise = [0.0, 1.0]\n", 3, "sweep.label_noise.1 must be less than 1, got 1.0"),
+        (
+            '[methods.sam]\n[sweep]\nrho = [0.1, 0.2]\nmethods = ["sgd"]\n',
+            4,
+            "sweep.methods: 'sgd' is no method of the study; choose of sam",
+        ),
+        ("[methods.sgd]\n[sweep]\nrho = [0.1, 0.2]\n", 3, "sweep.rho acts on no method of the sweep"),
+        ('[methods.sam]\n[measure]\nof = ["traces"]\n', 3, "measure.of.0 must be 'eigenvalues', 'trace', 'sharpness'"),
+        ('[methods.sam]\n[measure]\nprobe = "always"\n', 3, "measure.probe: "),
+        ("[methods.sam]\n[measure]\nprobe_budget = 0.0\n", 3, "measure.probe_budget must be greater than 0, got 0.0"),
         ("[methods]\nsgd = 3\n", 2, "methods.sgd must be a valid dictionary, got 3"),
     ],
 )

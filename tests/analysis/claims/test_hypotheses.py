@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims import CLAIMS, Claim
+from analysis.claims.sweeps import COLUMNS
 from analysis.claims.table import DERIVED
 
 SUMMARY = {"train_loss", "test_accuracy", "step_seconds_median"}
@@ -26,14 +27,15 @@ def test_no_comparison_is_made_twice() -> None:
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.role != "untested"])
 def test_columns_exist(claim: Claim) -> None:
     for name in (claim.quantity, claim.control_quantity, claim.matched):
-        assert name in {"", *DERIVED, *SUMMARY}
+        assert name in {"", *DERIVED, *COLUMNS, *SUMMARY}
+    assert bool(claim.needs) == (claim.quantity in COLUMNS)  # what `collect` does not fill may be missing
     assert claim.unit
 
 
 def test_numbers_with_verdicts() -> None:
     decided = {claim.number for claim in CLAIMS if claim.role == "decides"}
-    assert decided == {1, 2, 3, 4, 6, 9}
-    assert {claim.number for claim in CLAIMS} - decided == {5, 7, 8}
+    assert decided == {1, 2, 3, 4, 5, 6, 8, 9}
+    assert {claim.number for claim in CLAIMS} - decided == {7}
 
 
 @pytest.mark.parametrize(
@@ -44,9 +46,11 @@ def test_numbers_with_verdicts() -> None:
         (3, "lambda_max", {"lower"}),
         (3, "average_adaptive", {"lower"}),
         (4, "test_accuracy", {"higher", "lower"}),  # the mean higher, the spread lower
+        (5, "rho_area", {"higher"}),
         (6, "epochs_to_target", {"lower"}),
         (6, "step_change_variance", {"lower"}),
         (7, "step_seconds_median", {""}),
+        (8, "label_noise_area", {"higher"}),
         (9, "worst", {"higher"}),
     ],
 )

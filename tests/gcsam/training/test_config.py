@@ -49,6 +49,13 @@ def test_differences_are_named() -> None:
     assert TrainConfig(lr=0.5).differences(TrainConfig(lr=0.25)) == ["lr 0.5, not 0.25"]
 
 
+def test_data_that_were_moved_are_the_same_and_other_data_are_not() -> None:
+    here, there = (TrainConfig(data=f"npz:{folder}/scans.npz", root=folder) for folder in ("/a", "/b"))
+    assert here.differences(there) == []
+    assert here.differences(TrainConfig(data="npz:/a/others.npz")) == ["data 'npz:scans.npz', not 'npz:others.npz'"]
+    assert TrainConfig().differences(here) == ["data 'digits', not 'npz:scans.npz'"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
