@@ -127,9 +127,10 @@ def verify(
     Example:  [bold]landscape verify runs/digits[/bold]
     """
     from landscape.results import STUDY_FILE, find_runs, judge
+    from landscape.run_folder import failed_runs
     from landscape.tables import note_lines, show, untested_lines, verdict_table
 
-    found = judge(find_runs(study), study / STUDY_FILE)
+    found = judge(find_runs(study), study / STUDY_FILE, missing=failed_runs(study))
     show(verdict_table(found), *note_lines(found), *untested_lines(found))
 
 
