@@ -7,8 +7,10 @@ Costs nothing; needs no torch until it is done.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ from landscape.scans import Scan, scan
 from landscape.stages import Stage, is_finished
 from landscape.study_parts import MEASURED, Measure
 
+# To be raised whenever the code, or a default of a setting, comes to give other numbers for the same job: runs made
+# before are then refused, not mixed with those made after.
+JOBS_VERSION = 1
+# Decide no number: where to compute, and where the data lie.
+PLACES = ("device", "root")
 # As `landscape.stages.Stage.weight`.
 TRAINING_WEIGHT = 2.0
 
@@ -88,6 +95,26 @@ class Job:
         """What the reader knows it by."""
         return f"{self.method}{f' {self.variant}' if self.variant else ''}, seed {self.seed}"
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides its numbers, as JSON holds it: no name, no device, and of files of data the name alone."""
+        measurements = None if self.measurements is None else asdict(self.measurements)
+        if measurements is not None:
+            del measurements["of"]  # to measure more, or less, changes none of the other numbers
+        settings = {"seed": self.seed, **without_places(self.settings)}
+        whole = {"version": JOBS_VERSION, "settings": settings, "measurements": measurements}
+        found: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
+        return found
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content: equal for jobs that give the same numbers, as far as can be told without torch.
+
+        A setting that is left out and one that is given its default value are told apart here; `landscape.run_folder`
+        compares once more with all defaults filled in before it calls two jobs different.
+        """
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
     def stages(self) -> list[Stage]:
         """Return the measurements to be made, in order."""
         return [] if self.measurements is None else self.measurements.stages()
@@ -109,6 +136,23 @@ class Job:
         return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in self.stages()}}
 
 
+def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without what only says where things are.
+
+    Args:
+        settings: Of `gcsam.training.TrainConfig`.
+
+    Example:
+        >>> without_places({"data": "npz:/home/me/scans.npz", "device": "cpu", "lr": 0.1})
+        {'data': 'npz:scans.npz', 'lr': 0.1}
+    """
+    kept = {name: value for name, value in settings.items() if name not in PLACES}
+    kind, _, path = str(kept.get("data", "")).partition(":")
+    if kind in {"npz", "folder"}:
+        kept["data"] = f"{kind}:{Path(path).name}"
+    return kept
+
+
 def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:
     """Do what of a job its folder does not hold yet.
 
@@ -117,6 +161,9 @@ def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:
         folder: Of the run; made where it is not.
         device: "cpu" or "cuda".
         shown: Told how far it is.
+
+    Raises:
+        TrainingDiverged: The loss stopped being finite.
     """
     from gcsam.training import TrainConfig, TrainingDiverged
     from landscape.measuring import measure

@@ -13,6 +13,7 @@ from pathlib import Path
 from analysis.claims.sweeps import SweepTable
 from analysis.store import Measurement
 from landscape.results import DIVERGED_FILE, RUN_FILE
+from landscape.run_folder import FAILURE_FILE
 from landscape.study_config import CONFIG_FILE, StudyConfig
 from landscape.sweeps import RUNS, points, sweep_tables
 from landscape.tuning import TUNING_FILE, Chosen, Placed, tuned, tuning_table
@@ -37,11 +38,10 @@ class Phases:
 
     @property
     def sources(self) -> list[Path]:
-        """All files that the study's own file is made from, once all jobs are done."""
-        swept = [
-            folder / (DIVERGED_FILE if (folder / DIVERGED_FILE).is_file() else RUN_FILE) for _, folder in self.sweeps
-        ]
-        return [*self.files, *swept]
+        """What each run came to, the files that the study's own file is made from."""
+        names = (RUN_FILE, DIVERGED_FILE, FAILURE_FILE)
+        folders = [folder for _, folder in (*self.runs, *self.sweeps)]
+        return [folder / name for folder in folders for name in names if (folder / name).is_file()]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +45,20 @@ def find_runs(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory}: no such folder; give one that holds runs, for example runs/digits")
     found = sorted(directory.glob(f"runs/*/{RUN_FILE}")) or sorted(directory.glob(f"*/{RUN_FILE}"))
-    finished = [path for path in found if "training/summary" in list_measurements(path)]
+    finished = [path for path in found if is_trained(path.parent)]
     if not finished:
         raise FileNotFoundError(f"{directory}: no finished run in it, no */{RUN_FILE}; train first, or give its parent")
     return finished
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether the training in a run's folder is finished.
+
+    Args:
+        folder: It need not exist.
+    """
+    path = folder / RUN_FILE
+    return path.is_file() and "training/summary" in list_measurements(path)
 
 
 def kept_checkpoints(run: Path) -> list[Path]:
@@ -87,7 +97,14 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.h5") if path.name not in {RUN_FILE, STUDY_FILE})
 
 
-def judge(runs: Sequence[Path], target: Path, config: str = "", grids: Grids | None = None) -> Measurement:
+def judge(
+    runs: Sequence[Path],
+    target: Path,
+    config: str = "",
+    *,
+    grids: Grids | None = None,
+    missing: Iterable[tuple[str, int]] = (),
+) -> Measurement:
     """Judge the claims by the runs, and write the table of runs and the verdicts.
 
     Args:
@@ -95,6 +112,8 @@ def judge(runs: Sequence[Path], target: Path, config: str = "", grids: Grids | N
         target: The study's file.
         config: Its settings as JSON. Empty keeps those in the file.
         grids: What was searched and swept beside the runs.
+        missing: Method and seed of runs that count as not measured where they are not among the runs: leaving out one
+            that failed would favor its method.
 
     Returns:
         The verdicts as stored.
@@ -103,7 +122,7 @@ def judge(runs: Sequence[Path], target: Path, config: str = "", grids: Grids | N
     from analysis.claims import collect, with_sweeps
 
     sweeps = [] if grids is None else grids.sweeps
-    table = with_sweeps(collect(runs), sweeps)
+    table = with_sweeps(collect(runs).with_missing(missing), sweeps)
     if not config:
         config = read_attributes(target)["config"] if target.exists() else "{}"
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".judging-") as folder:

@@ -1,47 +1,37 @@
 """The main job: train each method with each seed, measure every network, judge the claims, draw.
 
-Each run is a task for a worker process and ends as one file, so the study is resumable at any point: finished runs are
-found by their files, without torch, and left alone. Right when a second call starts nothing, and a study that was
-stopped ends with the same numbers (`tests/landscape/test_study.py`).
-Cost: the runs; their order and number of workers change no number but the times.
+Each run is a job that ends as one file, so the study is resumable at any point: finished runs are found by their files,
+without torch, and left alone; one that fails stops no other. Right when a second call starts nothing, and a study that
+was stopped ends with the same numbers (`tests/landscape/test_study.py`).
+Cost: the runs; their order, their number at a time and their place change no number but the times.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 
 from analysis.store import Measurement, read
-from landscape.jobs import Job, do_job
+from landscape.attempts import Outcome
+from landscape.executors import PROCESS, Where, check_executor
 from landscape.options import Device
-from landscape.phases import grids, phases
+from landscape.phases import Phases, grids, phases
 from landscape.progress import Display, display
-from landscape.results import FIGURES, STUDY_FILE, VERDICTS, is_current, judge
+from landscape.results import FIGURES, STUDY_FILE, VERDICTS, is_current, is_trained, judge
+from landscape.run_folder import waiting_for
+from landscape.run_jobs import run_jobs
 from landscape.study_config import StudyConfig, claim_directory
 from landscape.tables import note_lines, show, untested_lines, verdict_table
 from landscape.tuning import Placed
-from landscape.workers import num_cores, run_tasks
 
-# Beyond this many processes memory, not time, is what runs out first; our choice.
-MOST_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job with its place: what a worker process is sent.
-
-    Args:
-        job: What to do.
-        folder: Of the run.
-        device: "cpu" or "cuda".
-    """
-
-    job: Job
-    folder: Path
-    device: str
+ADVICE = {
+    "failed": " (failure.txt in the folder of each says why; --retry does them again)",
+    "stopped": " (the same command goes on with them)",
+}
 
 
 def run_study(
@@ -51,71 +41,99 @@ def run_study(
     device: Device = Device.AUTO,
     workers: int | None = None,
     quiet: bool = False,
+    executor: str | Executor = PROCESS,
+    retry: bool = False,
 ) -> None:
     """Do what of a study is not done yet, and print its verdicts.
 
     Args:
         config: The settings.
-        directory: Gets `study.h5`, `figures/`, and for each run `runs/<method>-seed<k>/run.h5`.
+        directory: Gets `study.h5`, `figures/`, and for each run `runs/<method>-seed<k>/run.h5`. Every worker of a
+            cluster has to see it under this path.
         device: Where to compute.
-        workers: Runs at a time. None: one for each core, at most 8.
+        workers: Runs at a time, in processes of our own. None: one for each core, at most 8; on CUDA one per device.
         quiet: Show no progress.
+        executor: Does the runs: "process", "serial", "dask://HOST:PORT", "package.module:function", or an executor of
+            `concurrent.futures`, which stays open.
+        retry: Do again what failed before.
 
     Raises:
-        ValueError: The directory holds a study with other settings, or the device is not there.
-        RuntimeError: A run failed; the finished ones are kept.
+        ValueError: The directory holds a study with other settings, or the device or executor is not there.
+        RuntimeError: Runs failed or were stopped; the others are finished, and judged with these counted as missing.
     """
+    check_executor(executor)
     claim_directory(config, directory)
-    study_file, figures = directory / STUDY_FILE, directory / FIGURES
-    with display(quiet=quiet) as shown:
+    where = Where(device, workers, executor, retry)
+    with _stopped_by_sigterm(), display(quiet=quiet) as shown:
 
-        def do(placed: Sequence[Placed]) -> None:
-            tasks = [Task(job, folder, "") for job, folder in placed]
-            _work(tasks, [job.remaining(folder) for job, folder in placed], device, workers, shown)
+        def search(placed: Sequence[Placed]) -> None:
+            _tell_failures(placed, run_jobs(placed, where, shown), "settings are found once all trials are finished")
 
-        planned = phases(config, directory, do, shown.note)
-        placed, files = [*planned.runs, *planned.sweeps], planned.files
-        is_done = not any(job.remaining(folder) for job, folder in placed)
-        if is_done and is_current(study_file, planned.sources) and is_current(figures, [*files, study_file]):
-            shown.note(f"{directory}: all {len(placed)} runs are finished, measured, judged and drawn; nothing to do")
-        else:
-            do(placed)
-            with shown.stage("judging the claims"):
-                judge(files, study_file, config.to_json(), grids(directory))
-            _draw(files, study_file, figures, shown)
-    found = read(study_file, VERDICTS)
-    show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))
+        planned = phases(config, directory, search, shown.note)
+        placed = [*planned.runs, *planned.sweeps]
+        outcomes = run_jobs(placed, where, shown)
+        files = [path for path in planned.files if is_trained(path.parent)]
+        if files:
+            is_complete = all(outcome.state == "finished" for outcome in outcomes)
+            _conclude(config, directory, planned, files, shown, is_complete=is_complete)
+    if files:
+        found = read(directory / STUDY_FILE, VERDICTS)
+        show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))
+    _tell_failures(placed, outcomes, "verdicts count them as missing")
 
 
-def do_run(task: Task, shown: Display) -> None:
-    """Train and measure one network; runs in a worker process.
-
-    Args:
-        task: Which one.
-        shown: Told how far it is.
-    """
-    do_job(task.job, task.folder, task.device, shown)
-
-
-def _work(
-    tasks: Sequence[Task],
-    remaining: Sequence[Mapping[str, float]],
-    device: Device,
-    workers: int | None,
+def _conclude(
+    config: StudyConfig,
+    directory: Path,
+    planned: Phases,
+    files: Sequence[Path],
     shown: Display,
+    *,
+    is_complete: bool,
 ) -> None:
-    """Do the runs that are not finished."""
-    where = device.resolve()
-    todo = [
-        (dataclasses.replace(task, device=where), f"run {number} of {len(tasks)} ({task.job.title})", stages)
-        for number, (task, stages) in enumerate(zip(tasks, remaining, strict=True), start=1)
-        if stages
-    ]
-    if len(todo) < len(tasks):
-        shown.note(f"{len(tasks) - len(todo)} of {len(tasks)} runs were finished before")
-    if todo:
-        work, titles, stages = zip(*todo, strict=True)
-        run_tasks(do_run, work, workers or min(num_cores(), MOST_WORKERS), Board(shown, titles, stages))
+    """Judge and draw, unless that was done after the last run."""
+    study_file, figures = directory / STUDY_FILE, directory / FIGURES
+    with waiting_for(directory):  # two processes that share a study judge it one after the other
+        if is_current(study_file, planned.sources) and is_current(figures, [*files, study_file]):
+            count = len(planned.runs) + len(planned.sweeps)
+            done = f"all {count} runs are finished, measured, " if is_complete else "the finished runs are "
+            shown.note(f"{directory}: {done}judged and drawn; nothing to do")
+            return
+        with shown.stage("judging the claims"):
+            judge(files, study_file, config.to_json(), grids=grids(directory), missing=config.runs())
+        _draw(files, study_file, figures, shown)
+
+
+def _tell_failures(placed: Sequence[Placed], outcomes: Sequence[Outcome], meaning: str) -> None:
+    """Say which runs are not finished and why, and end with an error if there are any."""
+    told = []
+    for state in ("failed", "stopped"):
+        reasons: dict[str, list[str]] = {}
+        for (job, _), outcome in zip(placed, outcomes, strict=True):
+            if outcome.state == state:
+                reasons.setdefault(outcome.reason, []).append(job.name)
+        show(*(f"{state}: {', '.join(names)}: {reason}" for reason, names in reasons.items()))
+        if count := sum(map(len, reasons.values())):
+            told.append(f"{count} of {len(placed)} runs {state}{ADVICE[state]}")
+    if told:
+        raise RuntimeError(f"{'; '.join(told)}; {meaning}")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Answer the signal with which a machine or a queue ends its processes as Ctrl-C is answered."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
@@ -134,57 +152,3 @@ def _where(directory: Path, found: Measurement) -> list[str]:
             f"{seeds} paired seeds; a verdict takes at least {least}: give the same command with --seeds {least}"
         )
     return [*lines, f"Numbers: {directory / STUDY_FILE}, {directory / 'runs'}. Figures: {directory / FIGURES}."]
-
-
-class Board:
-    """Shows each run under way, and the whole: which run of how many, which stage, time left.
-
-    Args:
-        shown: Where to.
-        titles: Of the runs, in order.
-        stages: Of each run, what is to be done, title to weight.
-        clock: Returns seconds.
-    """
-
-    ALL = "all runs"
-
-    def __init__(
-        self,
-        shown: Display,
-        titles: Sequence[str],
-        stages: Sequence[Mapping[str, float]],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._shown, self._titles, self._stages, self._clock = shown, titles, stages, clock
-        self._done: list[dict[str, float]] = [{} for _ in titles]  # share of each stage
-        self._begun: dict[int, float] = {}
-        self._update()
-
-    def progress(self, index: int, text: str, done: float, total: float) -> None:
-        """Move the bars of a run and of the whole."""
-        self._begun.setdefault(index, self._clock())
-        self._done[index][text.split(":")[0]] = min(done / total, 1.0) if total else 0.0
-        self._shown.update(f"run {index}", f"{self._titles[index]}: {text}", self._sum(index), self._total(index))
-        self._update()
-
-    def finished(self, index: int, title: str, seconds: float) -> None:  # noqa: ARG002
-        """Count a stage."""
-        self._done[index][title] = 1.0
-        self._update()
-
-    def end(self, index: int) -> None:
-        """Say that a run is done."""
-        self._done[index] = dict.fromkeys(self._stages[index], 1.0)
-        self._shown.end(f"run {index}")
-        self._shown.finished(self._titles[index], self._clock() - self._begun.get(index, self._clock()))
-        self._update()
-
-    def _sum(self, index: int) -> float:
-        return sum(weight * self._done[index].get(title, 0.0) for title, weight in self._stages[index].items())
-
-    def _total(self, index: int) -> float:
-        return sum(self._stages[index].values())
-
-    def _update(self) -> None:
-        runs = range(len(self._titles))
-        self._shown.update(self.ALL, self.ALL, sum(map(self._sum, runs)), sum(map(self._total, runs)))

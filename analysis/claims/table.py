@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,29 @@ class RunTable:
         """Return the numbers of one method by seed."""
         rows = zip(self.method, self.seed, self.values(name).tolist(), strict=True)
         return {seed: number for row_method, seed, number in rows if row_method == method}
+
+    def with_missing(self, runs: Iterable[tuple[str, int]]) -> RunTable:
+        """Return the table with a row of NaN for each run that it lacks.
+
+        Args:
+            runs: Method and seed of the runs that there should be.
+
+        Returns:
+            The rows that were there, then those that were missing.
+
+        Example:
+            >>> RunTable(("sam",), (0,), {}).with_missing([("sam", 0), ("sam", 1)]).seed
+            (0, 1)
+        """
+        there = set(zip(self.method, self.seed, strict=True))
+        added = [run for run in dict.fromkeys(runs) if run not in there]
+        nothing = np.full(len(added), np.nan)
+        columns = {
+            name: replace(variable, data=np.concatenate([variable.data, nothing]))
+            for name, variable in self.columns.items()
+        }
+        methods, seeds = (tuple(run[i] for run in added) for i in (0, 1))
+        return RunTable((*self.method, *methods), (*self.seed, *seeds), columns)  # type: ignore[arg-type]
 
     def save(self, path: str | os.PathLike[str], name: str = "runs") -> None:
         """Write the table as a measurement `/training/<name>` with the one dimension `run`.

@@ -128,9 +128,10 @@ def verify(
     """
     from landscape.phases import grids
     from landscape.results import STUDY_FILE, find_runs, judge
+    from landscape.run_folder import failed_runs
     from landscape.tables import note_lines, show, untested_lines, verdict_table
 
-    found = judge(find_runs(study), study / STUDY_FILE, grids=grids(study))
+    found = judge(find_runs(study), study / STUDY_FILE, grids=grids(study), missing=failed_runs(study))
     show(verdict_table(found), *note_lines(found), *untested_lines(found))
 
 

@@ -40,8 +40,26 @@ def study(
     ] = None,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--workers", min=1, help="Runs at a time; default: one per core.", rich_help_panel=WHERE),
+        typer.Option(
+            "--jobs",
+            "--workers",
+            min=1,
+            help="Runs at a time, each in a process with one thread; default: one per core, on CUDA one per device.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            help="Who does the runs: process; serial, without further processes; dask://HOST:PORT, a cluster that sees "
+            "this folder under the same path; or package.module:function, which returns a concurrent.futures executor.",
+            rich_help_panel=WHERE,
+        ),
+    ] = "process",
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Do again the runs that failed before.", rich_help_panel=WHERE)
+    ] = False,
     device: DeviceOption = Device.AUTO,
     quiet: Quiet = False,
 ) -> None:
@@ -72,4 +90,4 @@ def study(
 
         show_plan(config, folder, device)
         return
-    run_study(config, folder, device=device, workers=workers, quiet=quiet)
+    run_study(config, folder, device=device, workers=workers, quiet=quiet, executor=executor, retry=retry)

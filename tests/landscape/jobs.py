@@ -15,7 +15,7 @@ from gcsam import GCSAM
 from landscape.progress import Display
 
 
-def work(task: tuple[str, Path], display: Display) -> None:
+def work(task: tuple[str, Path], display: Display) -> str:
     """Do what the task says, and leave a file that tells that it was run."""
     kind, path = task
     with path.open("a", encoding="utf-8") as file:
@@ -27,8 +27,9 @@ def work(task: tuple[str, Path], display: Display) -> None:
         GCSAM(torch.nn.Linear(2, 2).parameters(), torch.optim.SGD, rho=0.1, lr=0.1).descend()
     if kind == "bug":
         np.zeros(2).reshape(3)
-    if kind == "die":
+    if kind == "die" or (kind == "die once" and len(path.read_text(encoding="utf-8").splitlines()) == 1):
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "long":
         time.sleep(60)
     display.finished(kind, 1.5)
+    return "done"

@@ -19,9 +19,10 @@ import h5py
 import numpy as np
 import pytest
 
+import landscape.executors
 import landscape.study
 from analysis.store import Measurement, list_measurements, read, read_attributes
-from landscape.study import Board, Task
+from landscape.attempts import Outcome, Task
 from landscape.study_config import StudyConfig
 from tests.landscape.conftest import STUDY, Done
 from tests.landscape.recorder import Recorder
@@ -40,7 +41,12 @@ def copy(study: tuple[Path, str], tmp_path: Path) -> Path:
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """Start no process; keep the tasks that would have been done."""
     tasks: list[Task] = []
-    monkeypatch.setattr(landscape.study, "run_tasks", lambda work, given, workers, board: tasks.extend(given))
+
+    def keep(work: object, given: list[Task], *_: object) -> list[Outcome]:
+        tasks.extend(given)
+        return [Outcome("finished")] * len(given)
+
+    monkeypatch.setattr(landscape.executors, "run_tasks", keep)
     return tasks
 
 
@@ -49,11 +55,10 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Do the tasks in this process, and keep what they show."""
     display = Recorder()
 
-    def run_all(work: Callable[..., None], tasks: Any, *_: object) -> None:
-        for task in tasks:
-            work(task, display)
+    def run_all(work: Callable[..., Outcome], tasks: list[Task], *_: object) -> list[Outcome]:
+        return [work(task, display) for task in tasks]
 
-    monkeypatch.setattr(landscape.study, "run_tasks", run_all)
+    monkeypatch.setattr(landscape.executors, "run_tasks", run_all)
     return display
 
 
@@ -234,36 +239,3 @@ def test_stopped_by_ctrl_c_it_goes_on_where_it_was(study: tuple[Path, str], tmp_
             assert mine.keys() == theirs.keys()
             for variable, data in theirs.items():
                 np.testing.assert_array_equal(mine[variable], data, err_msg=f"{name} {key} {variable}")
-
-
-class Clock:
-    """Seconds set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_board_moves_each_run_and_the_whole_by_weight() -> None:
-    """Fails if stages count alike, or if one run's report takes another's share back."""
-    display, clock = Recorder(), Clock()
-    stages = [{"training": 2.0, "trace": 1.0, "surface": 5.0}, {"surface": 5.0}]
-    board = Board(display, ["run 1 of 3 (a)", "run 3 of 3 (b)"], stages, clock)
-    board.progress(0, "training: epoch 1 of 2, validation accuracy 0.5", 1, 2)
-    assert display.updates[-2:] == [
-        ("run 0", "run 1 of 3 (a): training: epoch 1 of 2, validation accuracy 0.5", 1.0, 8.0),
-        ("all runs", "all runs", 1.0, 13.0),
-    ]
-    board.progress(1, "surface", 2, 10)
-    assert display.updates[-1] == ("all runs", "all runs", 2.0, 13.0)
-    board.finished(0, "training", 3.0)
-    assert display.updates[-1][2] == 3.0
-    board.progress(0, "trace", 50, 25)  # an estimate of the total may be too low
-    assert display.updates[-1][2] == 4.0
-    clock.now = 12.0
-    board.end(1)
-    assert display.stages == ["run 3 of 3 (b)"]
-    assert display.updates[-1][2] == 8.0
-    board.progress(0, "what was finished before", 1, 2)  # is not among the work
-    assert display.updates[-1][2] == 8.0

@@ -15,6 +15,7 @@ from landscape.study_config import STUDIES, StudyConfig, reduced
 from tests.landscape.conftest import Done
 
 DIGITS = STUDIES["digits"]
+HOW = {"device": Device.AUTO, "workers": None, "quiet": False, "executor": "process", "retry": False}
 
 
 @pytest.fixture
@@ -44,11 +45,14 @@ def test_options_reach_the_settings(
     started: list[tuple[StudyConfig, Path, dict[str, Any]]],
 ) -> None:
     assert cli("study", *arguments.split()).status == 0
-    assert started == [(config, Path(folder), {"device": Device.AUTO, "workers": None, "quiet": False})]
+    assert started == [(config, Path(folder), HOW)]
 
 
 def test_how_it_runs_is_no_setting(
     cli: Callable[..., Done], started: list[tuple[StudyConfig, Path, dict[str, Any]]]
 ) -> None:
-    assert cli("study", "--workers", "3", "--device", "cpu", "--quiet").status == 0
-    assert started == [(DIGITS, Path("runs/digits"), {"device": Device.CPU, "workers": 3, "quiet": True})]
+    rest = ("--device", "cpu", "--quiet", "--executor", "serial", "--retry")
+    for name in ("--jobs", "--workers"):  # the second is the older name
+        assert cli("study", name, "3", *rest).status == 0
+    how = {"device": Device.CPU, "workers": 3, "quiet": True, "executor": "serial", "retry": True}
+    assert started == [(DIGITS, Path("runs/digits"), how)] * 2
