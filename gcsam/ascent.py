@@ -27,16 +27,15 @@ __all__ = [
     "are_finite",
     "chosen_norms",
     "joined",
-    "keep_if",
     "norm_of",
     "norms_of",
     "perturb",
+    "released",
     "stretched",
     "write_directions",
 ]
 
 _CHUNK_ELEMENTS = 2**24  # bounds the temporary memory on an accelerator to 64 MiB of float32, our choice
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number to an integer of that size
 _WIDE = {torch.float32, torch.float64}
 _SMALL = 2**14  # numbers, or stretches, whose squares are added in float64, many tensors in one call
 STRETCH = 256  # numbers added in a row; 64 takes half as long again, 1024 has ten times the error
@@ -48,7 +47,7 @@ class Piece(NamedTuple):
     Attributes:
         owner: The parameter as the model has it, sharded or not.
         parameter: w at first, d after `write_directions`, w + epsilon after `perturb`.
-        gradient: g, only read.
+        gradient: g, only read; after the climb, when nobody needs it, any tensor.
         saved: A copy of w.
         rows: Of which P removes a direction; None where P leaves the tensor alone.
         eta: T = |w| + eta; None for T = 1.
@@ -90,6 +89,15 @@ class Norms(NamedTuple):
     def ratios(self) -> dict[Tensor, float]:
         """Return q of each tensor, NaN where its T g is 0; waits for the device."""
         return dict(zip(self.parameters, (self.kept / self.gradient).tolist(), strict=True))
+
+
+def released(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return pieces that no longer hold gradients, so that the second pass has their memory.
+
+    Args:
+        pieces: That have climbed.
+    """
+    return [piece._replace(gradient=piece.saved, average=None) for piece in pieces]
 
 
 def joined(parts: Sequence[Norms]) -> Norms:
@@ -193,20 +201,6 @@ def are_finite(tensors: Sequence[Tensor]) -> Tensor:
     short = [tensor for tensor in tensors if tensor.numel() < _SMALL]
     sums = [tensor.sum() for tensor in tensors if tensor.numel() >= _SMALL]  # half the time of a norm
     return _stack([*sums, *(torch._foreach_norm(short) if short else ())]).sum().isfinite()
-
-
-def keep_if(is_kept: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Set every number to zero where a condition is false, and change no bit where it is true; nothing waits.
-
-    Args:
-        is_kept: 0-d, boolean, on any device.
-        tensors: Changed in place. They may hold NaN, which times zero is NaN: so their bits are multiplied.
-    """
-    for size, bits in _BITS.items():
-        alike = [tensor.view(bits) for tensor in tensors if tensor.element_size() == size]
-        for device in {tensor.device for tensor in alike}:
-            here = [tensor for tensor in alike if tensor.device == device]
-            torch._foreach_mul_(here, is_kept.to(device, bits))
 
 
 def norms_of(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -45,12 +45,13 @@ class Average(NamedTuple):
 
         Args:
             gradient: g_t.
-            is_finite: 0-d, boolean: m stays where it is false. None: nobody looked.
+            is_finite: 0-d, boolean: m stays where it is false. None: g_t is known to be, or nobody looked.
         """
-        following = torch.lerp(self.tensor, gradient, 1 - self.decay)
-        if is_finite is not None:
-            following = torch.where(is_finite.to(following.device), following, self.tensor)
-        self.tensor.copy_(following)
+        if is_finite is None:
+            self.tensor.lerp_(gradient, 1 - self.decay)
+        else:
+            following = torch.lerp(self.tensor, gradient, 1 - self.decay)
+            self.tensor.copy_(torch.where(is_finite.to(following.device), following, self.tensor))
 
 
 def average_of(parameter: Tensor, group: Mapping[str, Any], averages: dict[Tensor, Tensor]) -> Average | None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from gcsam.ascent import STRETCH, Norms, Piece, chosen_norms, norms_of, stretched
+from gcsam.ascent import STRETCH, Norms, Piece, chosen_norms, norms_of, released, stretched
 from gcsam.rows import Rows
 
 __all__ = ["Exchange", "is_exchangeable"]
@@ -56,7 +56,7 @@ class Exchange:
     """
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        self.pieces = pieces
+        self.pieces: Sequence[Piece] = pieces
         self._means: list[Tensor | None] = []
         self._homes: list[Tensor] = []
 
@@ -100,6 +100,7 @@ class Exchange:
             piece.parameter.data = piece.saved
             # a graph of the first pass must not be used with other weights in silence
             increment_version(piece.parameter)
+        self.pieces = released(self.pieces)
 
     def restore(self) -> None:
         """Let those that changed places change back."""

@@ -16,10 +16,25 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gcsam.ascent import keep_if
 from gcsam.shards import local
 
-__all__ = ["may_wait_for", "step_if"]
+__all__ = ["keep_if", "may_wait_for", "step_if"]
+
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number to an integer of that size
+
+
+def keep_if(is_kept: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Set every number to zero where a condition is false, and change no bit where it is true; nothing waits.
+
+    Args:
+        is_kept: 0-d, boolean, on any device.
+        tensors: Changed in place. They may hold NaN, which times zero is NaN: so their bits are multiplied.
+    """
+    for size, bits in _BITS.items():
+        alike = [tensor.view(bits) for tensor in tensors if tensor.element_size() == size]
+        for device in {tensor.device for tensor in alike}:
+            here = [tensor for tensor in alike if tensor.device == device]
+            torch._foreach_mul_(here, is_kept.to(device, bits))
 
 
 def may_wait_for(device: torch.device) -> bool:

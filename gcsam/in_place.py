@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gcsam.ascent import Norms, Piece, perturb, write_directions
+from gcsam.ascent import Norms, Piece, perturb, released, write_directions
 
 __all__ = ["InPlace"]
 
@@ -24,7 +24,7 @@ class InPlace:
     """
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        self.pieces = pieces
+        self.pieces: Sequence[Piece] = pieces
         self._has_copies = False
 
     def measure(self) -> Norms:
@@ -42,6 +42,7 @@ class InPlace:
         """
         for group, scale in enumerate(scales):
             perturb([piece for piece in self.pieces if piece.group == group], scale)
+        self.pieces = released(self.pieces)
 
     def restore(self) -> None:
         """Copy every w back."""

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcsam.ascent import Norms, Piece, joined, keep_if
+from gcsam.ascent import Norms, Piece, joined
 from gcsam.averages import average_of
 from gcsam.exchange import Exchange, is_exchangeable
+from gcsam.guard import keep_if
 from gcsam.in_place import InPlace
 from gcsam.shards import holders, local
 from gcsam.workspace import Workspace
@@ -87,7 +88,7 @@ class Perturbation:
                 return
         for piece in pieces:
             if piece.average is not None:
-                piece.average.follow(piece.gradient, self.is_finite)
+                piece.average.follow(piece.gradient, None if may_wait else self.is_finite)
         lengths = {"exact": direction, "published": gradient, "matched": direction * (gradient / kept)}
         norms = [lengths[group["radius"]] for group in groups]
         scales = [torch.where(norm > 0, group["rho"] / norm, 0.0) for group, norm in zip(groups, norms, strict=True)]

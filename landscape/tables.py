@@ -142,21 +142,29 @@ def note_lines(found: Measurement) -> list[str]:
 
 
 def untested_lines(found: Measurement) -> list[str]:
-    """Name the claims, or parts of them, that these data cannot speak to.
+    """Name the claims, or parts of them, that these data cannot speak to, and the controls the study lacks.
 
     Args:
         found: `/claims/verdicts` of a study file.
 
     Returns:
-        A line for each.
+        A line for each claim, and one for all controls.
     """
-    columns = {name: found.variables[name].data.tolist() for name in ("number", "statement", "role", "reason")}
-    rows = dict.fromkeys(zip(*columns.values(), strict=True))  # several comparisons may need the same
-    return [f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested"]
+    names = ("number", "statement", "role", "reason", "comparison")
+    rows = list(zip(*(found.variables[name].data.tolist() for name in names), strict=True))
+    # several comparisons may need the same
+    untested = dict.fromkeys((number, text, why) for number, text, role, why, _ in rows if role == "untested")
+    lines = [f"not tested here: {number} {text} ({why})" for number, text, why in untested]
+    absent = dict.fromkeys(pair.partition(" vs ")[2] for _, _, role, _, pair in rows if role == "absent")
+    if absent:
+        lines.append(
+            f"controls without runs: {', '.join(absent)}; a study's file that names them is judged by them too"
+        )
+    return lines
 
 
 def _tested(columns: Mapping[str, list[Any]]) -> list[int]:
-    return [i for i, role in enumerate(columns["role"]) if role != "untested"]
+    return [i for i, role in enumerate(columns["role"]) if role not in {"untested", "absent"}]
 
 
 def _texts(columns: Mapping[str, list[Any]], i: int) -> list[str]:

@@ -9,6 +9,7 @@ Cost: the training, and hashing the training images.
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ SUMMARY: dict[str, Text] = {
     "test_accuracy": ("1", "of the selected weights, as a fraction; never used to select"),
     "seconds": ("s", "wall-clock time of all steps"),
     "step_seconds_median": ("s", "wall-clock time of a step"),
+    "step_memory_bytes": ("B", "memory of a step at its peak: weights, states, gradients, activations"),
     "num_parameters": ("1", "trained numbers"),
     "method": ("", "of gcsam.training.METHODS, or the name a study gives it"),
     "seed": ("1", "of initialization and data order"),
@@ -161,7 +163,7 @@ def summary_of(run: TrainRun, name: str = "") -> Measurement:
     summary = {**run.summary, "method": name or run.summary["method"]}
     variables = {}
     for key, (units, description) in SUMMARY.items():
-        value = summary[key]
+        value = summary.get(key, math.nan)  # a run finished by an earlier version lacks some
         data = _texts(value) if isinstance(value, str) else np.asarray(value)
         variables[key] = Variable(data, (), units, description)
     return Measurement("TrainingSummary", variables)

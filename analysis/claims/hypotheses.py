@@ -39,6 +39,8 @@ class Claim:
         reason: Why the comparison proves nothing or is not made; only with `direction=""`.
         missing: What a NaN in the column means.
         needs: What a study must hold for the column to be there; without it the comparison is not made.
+        is_optional: The control is one a study may do without: where it has no such runs the comparison counts for
+            nothing.
 
     Raises:
         ValueError: Scale or direction is none of the above, or a reported number has no reason.
@@ -57,6 +59,7 @@ class Claim:
     reason: str = ""
     missing: str = "not measured"
     needs: str = ""
+    is_optional: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -120,6 +123,8 @@ _ROBUST = "GCSAM is more robust to label noise"
 _PREDICTS = "Sharpness predicts the generalization gap"
 
 
+# What a comparison of GCSAM with SAM leaves open: the radius, the projection, the premise, the number of gradients.
+CONTROLS = ("sam-matched", "random", "fsam", "sgd-long")
 def as_asked(claim: Claim, columns: Collection[str]) -> Claim:
     """Return the comparison, or that it is not made where the table lacks the column a special run would fill.
 
@@ -167,12 +172,30 @@ CLAIMS: tuple[Claim, ...] = (
         for quantity in _FLATNESS
     ),
     *(
+        Claim(3, _FLATTER, quantity, "log-ratio", "lower", control=control, matched="train_loss", is_optional=True)
+        for control in CONTROLS
+        for quantity in ("lambda_max", "trace", "worst")
+    ),
+    *(
         Claim(3, _ALONG, "trace_centralized", "log-ratio", "lower", control=control, matched="train_loss")
         for control in ("sam", "sgd")
     ),
     *(
         Claim(4, _ACCURATE, "test_accuracy", "difference", "higher", control=control, unit="percentage points")
         for control in ("sam", "sgd", "gc")
+    ),
+    *(
+        Claim(
+            4,
+            _ACCURATE,
+            "test_accuracy",
+            "difference",
+            "higher",
+            control=control,
+            unit="percentage points",
+            is_optional=True,
+        )
+        for control in CONTROLS
     ),
     *(Claim(4, _STEADIER, "test_accuracy", "spread", "lower", control=control) for control in ("sam", "sgd", "gc")),
     *(
@@ -192,11 +215,18 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(6, _FASTER, "epochs_to_target", "log-ratio", "lower", control="sam", missing="target accuracy not reached"),
     Claim(6, _SMOOTHER, "step_change_variance", "log-ratio", "lower", control="sam"),
     *(
+        Claim(6, _SMOOTHER, quantity, scale, "lower", control=control, unit=unit)
+        for control in ("sam", "sgd")
+        for quantity, scale, unit in (
+            ("loss_spikes", "difference", "percentage points"),  # none at all is a number, and has no ratio
+            ("curve_roughness", "log-ratio", "%"),
+        )
+    ),
+    *(
         Claim(7, _COST, quantity, "log-ratio", "", control=control, reason=NO_BOUND)
         for control in ("sam", "sgd")
-        for quantity in ("step_seconds_median", "gradient_evaluations")
+        for quantity in ("step_seconds_median", "gradient_evaluations", "step_memory_bytes")
     ),
-    _untested(7, "Memory of a step", "needs the peak memory of a step"),
     *(
         Claim(
             8,

@@ -31,7 +31,9 @@ class Verdicts(Result):
     statement: tuple[str, ...] = measured("claim", description="what the claim says", source="arXiv 2501.11584")
     quantity: tuple[str, ...] = measured("claim", description="column of the run table; empty where none is compared")
     comparison: tuple[str, ...] = measured("claim", description="who is compared with whom")
-    role: tuple[str, ...] = measured("claim", description="decides, reported (proves nothing) or untested")
+    role: tuple[str, ...] = measured(
+        "claim", description="decides, reported (proves nothing), untested, or absent (a control without runs)"
+    )
     direction: tuple[str, ...] = measured("claim", description="sign of the effect that supports the claim")
     effect: Tensor = measured("claim", description="estimated effect, in `unit`; NaN where there is none")
     interval_low: Tensor = measured("claim", description="lower end of the interval, in `unit`", source=_PROTOCOL)
@@ -103,7 +105,7 @@ def verify(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float 
         statement=tuple(row.claim.statement for row in rows),
         quantity=tuple(row.claim.quantity for row in rows),
         comparison=tuple(row.claim.comparison for row in rows),
-        role=tuple(row.claim.role for row in rows),
+        role=tuple(row.role for row in rows),
         direction=tuple(row.claim.direction for row in rows),
         effect=column([row.effect.estimate for row in rows]),
         interval_low=column([row.effect.low for row in rows]),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.claims.smoothness import curve_roughness, loss_spikes
 from analysis.store import Measurement, Variable, list_measurements, read, write
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -158,6 +159,8 @@ DERIVED: dict[str, tuple[str, str]] = {
     "epochs_to_target": ("epoch", "first epoch whose validation accuracy reached {target}; NaN where none did"),
     "gradient_evaluations": ("1", "gradient evaluations of the whole training"),
     "step_change_variance": ("loss^2", "variance of the change of the training loss from step to step"),
+    "loss_spikes": ("1", "share of the steps whose loss stands out above the 50 before it"),
+    "curve_roughness": ("1", "total variation of the validation loss over its range; 1 where it only falls"),
     "ascent_ratio": ("1", "||Pg|| / ||g|| over all parameters, mean over the epochs"),
     "lambda_max": ("loss", "largest eigenvalue of the Hessian"),
     "lambda_ratio": ("1", "largest eigenvalue over the fifth, where both are positive"),
@@ -224,11 +227,14 @@ def _row(path: Path, summary: Measurement, target_accuracy: float) -> dict[str, 
 
 def _from_history(history: Measurement, target_accuracy: float) -> dict[str, float]:
     reached = np.flatnonzero(_numbers(history, "validation_accuracy") >= target_accuracy)
-    evaluations, changes = _numbers(history, "gradient_evaluations"), np.diff(_numbers(history, "step_loss"))
+    evaluations, losses = _numbers(history, "gradient_evaluations"), _numbers(history, "step_loss")
+    changes = np.diff(losses)
     row = {
         "epochs_to_target": float(reached[0] + 1) if reached.size else math.nan,
         "gradient_evaluations": float(evaluations[-1]) if evaluations.size else math.nan,
         "step_change_variance": float(changes.var(ddof=1)) if changes.size > 1 else math.nan,
+        "loss_spikes": loss_spikes(losses),
+        "curve_roughness": curve_roughness(_numbers(history, "validation_loss")),
         "ascent_ratio": _finite_mean(_numbers(history, "ascent_ratio_total")),
     }
     if {"ascent_ratio", "layers"} <= history.variables.keys():

@@ -61,6 +61,11 @@ class Verdict:
     p_corrected: float = math.nan
 
     @property
+    def role(self) -> str:
+        """That of the claim; "absent" for a comparison with an optional control of which there are no runs."""
+        return "absent" if self.reason == _no_runs(self.claim.control) and self.claim.is_optional else self.claim.role
+
+    @property
     def effect(self) -> Interval:
         """The estimate with the interval that decides."""
         return self.evidence.interval
@@ -85,7 +90,7 @@ def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float =
         Holm, Scand. J. Statist. 6 (1979), for the corrected p values.
     """
     found = [_judge(as_asked(claim, table.columns), table, confidence) for claim in claims]
-    decides = [verdict.claim.role == "decides" for verdict in found]
+    decides = [verdict.role == "decides" for verdict in found]
     p_values = [v.evidence.p_value if is_counted else math.nan for v, is_counted in zip(found, decides, strict=True)]
     return [_corrected(*pair, confidence) for pair in zip(found, holm(p_values), strict=True)]
 
@@ -97,13 +102,13 @@ def overall(verdicts: Iterable[Verdict]) -> dict[int, str]:
         verdicts: From `judge`.
 
     Returns:
-        By number: "supported" if every deciding comparison is, "contradicted" if at least one is and none is
-        supported, else "inconclusive".
+        By number: "supported" if every deciding comparison is (with optional controls, those that have runs),
+        "contradicted" if at least one is and none is supported, else "inconclusive".
     """
     found: dict[int, list[str]] = {}
     for verdict in verdicts:
         decided = found.setdefault(verdict.claim.number, [])
-        if verdict.claim.role == "decides":
+        if verdict.role == "decides":
             decided.append(verdict.verdict)
     return {number: _combined(decided) for number, decided in sorted(found.items())}
 
@@ -121,13 +126,17 @@ def _judge(claim: Claim, table: RunTable, confidence: float) -> Verdict:
         return _judge_rank(claim, table, confidence)
     for method in (claim.treatment, claim.control):
         if method and method not in table.method:
-            return Verdict(claim, "inconclusive", f"no runs of method {method!r}")
+            return Verdict(claim, "inconclusive", _no_runs(method))
     pairs, problems = _pairs(claim, table)
     effect = paired_effect(claim.scale, pairs[:, 0], pairs[:, 1], _no_effect(claim), confidence)
     verdict, reason = _decide(claim, effect.interval, len(pairs), problems)
     means = (_mean(pairs[:, 0]), _mean(pairs[:, 1]))
     caveat = _equal_layers(claim, table) if claim.scale == "level" else _unmatched(claim, table)
     return Verdict(claim, verdict, reason, effect, len(pairs), *means, caveat)
+
+
+def _no_runs(method: str) -> str:
+    return f"no runs of method {method!r}"
 
 
 def _judge_rank(claim: Claim, table: RunTable, confidence: float) -> Verdict:

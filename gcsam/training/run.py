@@ -41,8 +41,9 @@ class TrainRun:
             the label smoothing asked for); accuracies are fractions.
         layers: Names of the weights that P acts on, in the order of ascent_ratio.
         summary: Empty until the run is finished. Of the selected weights: selected_epoch, and loss and accuracy as
-            train_*, validation_*, test_*. Of the run: seconds, step_seconds_median, num_parameters, method, seed, rho
-            (0 where the method has no ascent).
+            train_*, validation_*, test_*. Of the run: seconds, step_seconds_median, step_memory_bytes
+            (peak of the second step, NaN where there was one only), num_parameters, method, seed, rho (0 where the
+            method has no ascent).
     """
 
     config: TrainConfig

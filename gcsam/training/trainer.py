@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from gcsam.training.observer import Moment, Observer
 from gcsam.training.optimizers import build_optimizer, set_learning_rate
 from gcsam.training.schedules import learning_rate
 from gcsam.training.splits import Splits
+from gcsam.training.step_memory import StepMemory
 from gcsam.training.team import Team
 
 __all__ = ["Trainer", "TrainingDiverged", "initial_model", "lowest_selectable"]
@@ -101,6 +103,7 @@ class Trainer:
         self.summary: dict[str, float | int | str] = {}
         self.observer = observer if team.is_first else None
         self.watched_seconds = 0.0
+        self.memory = StepMemory(self.model, self.optimizer, self.device)
 
     def run_epoch(self) -> None:
         """Train for one epoch, validate, and keep the weights if they are as good as the best so far."""
@@ -151,6 +154,7 @@ class Trainer:
         summary |= {
             "seconds": self.history.total("seconds"),
             "step_seconds_median": self.history.median("step_seconds"),
+            "step_memory_bytes": self.memory.bytes,
             "num_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "method": self.config.method,
             "seed": self.config.seed,
@@ -174,6 +178,7 @@ class Trainer:
             "step": self.step,
             "gradient_evaluations": self.evaluations,
             "best": self.best,
+            "step_memory_bytes": self.memory.bytes,
             "history": self.history.tensors(),
             "layers": list(self.layers),
             "summary": self.summary,
@@ -203,6 +208,7 @@ class Trainer:
             torch.cuda.set_rng_state(noise["cuda"], self.device)
         self.epoch, self.step, self.evaluations = state["epoch"], state["step"], state["gradient_evaluations"]
         self.best = state["best"]
+        self.memory.bytes = state.get("step_memory_bytes", math.nan)  # runs of earlier versions have none
         self.history = History(len(self.layers), state["history"])
 
     def keep_weights(self, kind: Literal["epoch", "step"]) -> None:
@@ -265,7 +271,8 @@ class Trainer:
 
         began = time.perf_counter()
         skipped = self.optimizer.num_skipped
-        loss = self.optimizer.step(closure).detach().double() / self.team.size
+        with self.memory if self.step == 1 else nullcontext():  # the first one makes states and room
+            loss = self.optimizer.step(closure).detach().double() / self.team.size
         seen = self.team.total(torch.stack([loss, found["correct"].double()]))
         found["loss"], found["correct"] = seen[0].item(), int(seen[1])
         if not math.isfinite(found["loss"]) or self.optimizer.num_skipped > skipped:

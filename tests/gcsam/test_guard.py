@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gcsam import GCSAM, ascent, perturbation, two_pass
-from gcsam.guard import step_if
+from gcsam.guard import keep_if, step_if
 from tests.gcsam.small import backward_of, network
 
 ADAM = {"lr": 0.01}
@@ -115,7 +115,7 @@ def test_numbers_are_kept_bit_for_bit_or_become_zero(dtype):
     bits = torch.int16 if dtype.itemsize == 2 else torch.int32 if dtype.itemsize == 4 else torch.int64
     numbers = torch.tensor([1.5, -0.0, math.inf, math.nan, torch.finfo(dtype).tiny], dtype=dtype)
     kept, dropped = numbers.clone(), numbers.clone()
-    ascent.keep_if(torch.tensor(True), [kept])
-    ascent.keep_if(torch.tensor(False), [dropped])
+    keep_if(torch.tensor(True), [kept])
+    keep_if(torch.tensor(False), [dropped])
     assert torch.equal(kept.view(bits), numbers.view(bits))
     assert torch.equal(dropped.view(bits), torch.zeros(5, dtype=bits))

@@ -142,13 +142,25 @@ def test_what_is_reported_or_untested_is_not_dressed_up_as_a_verdict() -> None:
     measurement = verdicts()
     roles = measurement.variables["role"].data.tolist()
     found = rows(verdict_table(measurement))
-    assert len([row for row in found if row[0].startswith("  ")]) == len(roles) - roles.count("untested")
+    assert len([row for row in found if row[0].startswith("  ")]) == len(roles) - sum(
+        role in {"untested", "absent"} for role in roles
+    )
     assert [row[4] for row in found].count("reported") == roles.count("reported") > 0
     (absolute,) = [row for row in found if row[0].startswith("2 ") and "absolute" in row[0]]
     assert absolute[2] == ""  # what is only reported has no verdict to head it
     lines = untested_lines(measurement)
-    assert 0 < len(lines) == len(set(lines)) < roles.count("untested")  # what several need is told once
+    assert 1 < len(lines) == len(set(lines)) < roles.count("untested")  # what several need is told once
+    assert lines[-1].startswith("controls without runs: sam-matched, random, fsam, sgd-long; a study's file that names")
     assert any("label noise (needs runs on noisy labels)" in line for line in lines)
+
+
+def test_a_control_with_runs_has_its_rows_and_leaves_the_line_of_those_without() -> None:
+    accuracy = Variable(np.array([0.9, 0.91, 0.92, 0.93]), ("run",), "1")
+    table = RunTable(("gcsam", "fsam", "gcsam", "fsam"), (0, 0, 1, 1), {"test_accuracy": accuracy})
+    found = verify(table).to_measurement()
+    assert "  test_accuracy: gcsam vs fsam" in [row[0] for row in rows(verdict_table(found))]
+    assert not any("sam-matched" in row[0] for row in rows(verdict_table(found)))
+    assert untested_lines(found)[-1].startswith("controls without runs: sam-matched, random, sgd-long; ")
 
 
 def test_notes_say_what_the_letters_stand_for() -> None:

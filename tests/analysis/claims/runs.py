@@ -37,6 +37,7 @@ def write_run(path: Path, method: str = "gcsam", seed: int = 0) -> None:
         "train_accuracy": scalar(0.75),
         "test_accuracy": scalar(0.5 + seed / 8),
         "step_seconds_median": scalar(0.125, "s"),
+        "step_memory_bytes": scalar(4096.0, "B"),
     }
     write(path, "training", "summary", Measurement("", summary))
     history = {
@@ -45,7 +46,8 @@ def write_run(path: Path, method: str = "gcsam", seed: int = 0) -> None:
         "ascent_ratio_total": Variable(np.array([np.nan, 0.75, 0.5, 0.25]), ("epoch",)),
         "ascent_ratio": Variable(np.array([[np.nan, np.nan], [1.0, 0.5], [1.0, 0.25], [1.0, 0.0]]), ("epoch", "layer")),
         "layers": Variable(np.array(["a.weight", "b.weight"], dtype=object), ("layer",)),
-        "step_loss": Variable(np.array([4.0, 3.0, 4.0, 3.0]), ("step",)),
+        "validation_loss": Variable(np.array([4.0, 2.0, 3.0, 1.0]), ("epoch",)),
+        "step_loss": Variable(np.array([*[4.0, 3.0] * 29, 4.0, 12.0]), ("step",)),
     }
     write(path, "training", "history", Measurement("", history))
     eigenvalues = Variable(np.array([8.0, 6.0, 5.0, 4.0, 2.0]), ("pair",))

@@ -10,7 +10,7 @@ from analysis.claims import CLAIMS, Claim
 from analysis.claims.sweeps import COLUMNS
 from analysis.claims.table import DERIVED
 
-SUMMARY = {"train_loss", "test_accuracy", "step_seconds_median"}
+SUMMARY = {"train_loss", "test_accuracy", "step_seconds_median", "step_memory_bytes"}
 EXAMPLE = Claim(3, "flatter", "trace", "log-ratio", "lower", control="sam")
 
 
@@ -49,7 +49,10 @@ def test_numbers_with_verdicts() -> None:
         (5, "rho_area", {"higher"}),
         (6, "epochs_to_target", {"lower"}),
         (6, "step_change_variance", {"lower"}),
+        (6, "loss_spikes", {"lower"}),
+        (6, "curve_roughness", {"lower"}),
         (7, "step_seconds_median", {""}),
+        (7, "step_memory_bytes", {""}),
         (8, "label_noise_area", {"higher"}),
         (9, "worst", {"higher"}),
     ],
@@ -57,7 +60,8 @@ def test_numbers_with_verdicts() -> None:
 def test_what_would_support_a_claim(number: int, quantity: str, direction: set[str]) -> None:
     found = [claim for claim in CLAIMS if (claim.number, claim.quantity) == (number, quantity)]
     assert {claim.direction for claim in found} == direction
-    assert {claim.direction for claim in found if claim.scale == "difference"} <= {"higher"}
+    steps = {"higher"} if number == 4 else direction  # shares of the steps are better lower
+    assert {claim.direction for claim in found if claim.scale == "difference"} <= steps
     assert {claim.direction for claim in found if claim.scale == "spread"} <= {"lower"}
 
 
@@ -73,7 +77,16 @@ def test_the_noise_that_every_projection_lowers_decides_nothing() -> None:
 def test_minima_are_compared_at_matched_training_loss() -> None:
     compared = [claim for claim in CLAIMS if claim.number == 3 and claim.role == "decides"]
     assert {claim.matched for claim in compared} == {"train_loss"}
-    assert {claim.control for claim in compared} == {"sam", "sgd"}
+    assert {claim.control for claim in compared if not claim.is_optional} == {"sam", "sgd"}
+
+
+def test_controls_are_compared_where_a_study_has_them() -> None:
+    """Beside SAM and SGD: who else could have the same minima and accuracy, for another reason."""
+    optional = {(claim.number, claim.quantity, claim.control) for claim in CLAIMS if claim.is_optional}
+    controls = ("sam-matched", "random", "fsam", "sgd-long")
+    wanted = ((3, "lambda_max"), (3, "trace"), (3, "worst"), (4, "test_accuracy"))
+    assert optional == {(number, quantity, control) for control in controls for number, quantity in wanted}
+    assert {claim.role for claim in CLAIMS if claim.is_optional} == {"decides"}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_rows_are_the_verdicts(runs: RunTable) -> None:
     for row, verdict in enumerate(expected):
         claim = verdict.claim
         assert (int(found.number[row]), found.quantity[row]) == (claim.number, claim.quantity)
-        assert (found.comparison[row], found.role[row]) == (claim.comparison, claim.role)
+        assert (found.comparison[row], found.role[row]) == (claim.comparison, verdict.role)
         assert (found.direction[row], found.unit[row]) == (claim.direction, claim.unit)
         assert (found.verdict[row], found.reason[row]) == (verdict.verdict, verdict.reason)
         assert (found.caveat[row], int(found.num_seeds[row])) == (verdict.caveat, verdict.num_seeds)

@@ -32,10 +32,13 @@ EXPECTED = {
     "train_accuracy": 0.75,
     "test_accuracy": 0.5,
     "step_seconds_median": 0.125,
+    "step_memory_bytes": 4096.0,
     "generalization_gap": 0.25,
     "epochs_to_target": 2.0,
     "gradient_evaluations": 40.0,
-    "step_change_variance": 4 / 3,  # changes -1, 1, -1: mean -1/3, squares 3 - 1/3 over 2
+    "step_change_variance": (122 - 64 / 59) / 58,  # 58 changes of size 1 that cancel, and 8
+    "loss_spikes": 0.1,  # 12 among 4 and 3, the last of ten steps that have 50 before them
+    "curve_roughness": 5 / 3,  # 4, 2, 3, 1
     "ascent_ratio": 0.5,
     "ascent_ratio.a.weight": 1.0,
     "ascent_ratio.b.weight": 0.25,
@@ -85,6 +88,7 @@ def test_rows_are_in_the_given_order_from_files_and_folders(tmp_path: Path) -> N
     ("key", "lost"),
     [
         ("training/history", ("epochs_to_target", "gradient_evaluations", "step_change_variance", "ascent_ratio")),
+        ("training/history", ("loss_spikes", "curve_roughness")),
         ("curvature/eigenvalues", ("lambda_max", "lambda_ratio")),
         ("curvature/trace", ("trace",)),
         ("curvature/trace_centralized", ("trace_centralized",)),

@@ -308,7 +308,45 @@ def test_cost_is_reported_without_a_verdict() -> None:
 def test_what_the_study_cannot_speak_to_says_what_it_needs() -> None:
     reasons = {found.claim.number: found.reason for found in judge(table({})) if found.claim.role == "untested"}
     assert reasons[5] == "needs runs over a grid of rho"
-    assert set(reasons) == {5, 7, 8}
+    assert set(reasons) == {5, 8}
+
+
+def test_a_control_without_runs_counts_for_nothing_and_one_with_runs_counts() -> None:
+    """Fails if a study without the control cannot support a claim, or one with it can against its runs."""
+    required = replace(FLATTER, control="sam")
+    optional = replace(FLATTER, control="sam-matched", is_optional=True)
+    better = {"gcsam": {"trace": SEEDS}, "sam": {"trace": 2 * SEEDS * SMALL}}
+    found = judge(table(better), [required, optional])
+    assert [verdict.role for verdict in found] == ["decides", "absent"]
+    assert (found[1].verdict, found[1].reason) == ("inconclusive", "no runs of method 'sam-matched'")
+    assert overall(found) == {3: "supported"}
+    assert found[0].p_corrected == found[0].evidence.p_value  # one test was made
+    found = judge(table({**better, "sam-matched": {"trace": SEEDS * SMALL}}), [required, optional])
+    assert [verdict.role for verdict in found] == ["decides", "decides"]
+    assert overall(found) == {3: "inconclusive"}
+    assert found[0].p_corrected == pytest.approx(2 * found[0].evidence.p_value)  # two tests were made
+    required_absent = judge(table({"gcsam": {"trace": SEEDS}}), [required])
+    assert (required_absent[0].role, overall(required_absent)) == ("decides", {3: "inconclusive"})
+
+
+def test_the_numbers_of_smoothness_are_judged_against_sam_and_sgd() -> None:
+    """No spikes at all is a number: compared by difference, in percentage points of the steps."""
+    runs = table({
+        "gcsam": {"loss_spikes": np.zeros(6), "curve_roughness": SEEDS},
+        "sam": {"loss_spikes": 0.01 * SMALL, "curve_roughness": 2 * SEEDS * SMALL},
+        "sgd": {"loss_spikes": np.zeros(6), "curve_roughness": SEEDS / 2 * SMALL},
+    })
+    found = {
+        (verdict.claim.quantity, verdict.claim.control): verdict.verdict
+        for verdict in judge(runs)
+        if verdict.claim.quantity in {"loss_spikes", "curve_roughness"}
+    }
+    assert found == {
+        ("loss_spikes", "sam"): "supported",
+        ("loss_spikes", "sgd"): "inconclusive",
+        ("curve_roughness", "sam"): "supported",
+        ("curve_roughness", "sgd"): "contradicted",
+    }
 
 
 def test_ranks_within_methods_ignore_what_lies_between_them() -> None:

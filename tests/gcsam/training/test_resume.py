@@ -34,7 +34,7 @@ def without_times(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "history": history, "summary": summary}
 
 
-@pytest.mark.parametrize("method", ["sgd", "gcsam"])
+@pytest.mark.parametrize("method", ["sgd", "gcsam", "fsam"])
 @pytest.mark.parametrize("model", ["mlp", f"{NETS}:dropped", "resnet20"])
 def test_stopped_after_any_epoch(tmp_path: Path, method: str, model: str) -> None:
     """Dropout and augmentation need their random states, batch norm its buffers, momentum the optimizer's state."""
