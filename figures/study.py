@@ -32,6 +32,7 @@ from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
 from figures.style import TWO_COLUMN, context
 from figures.surface import figure_contours, figure_surfaces, heights, side_by_side
+from figures.sweeps import figure_sweeps
 from figures.tails import figure_tails
 from figures.training import figure_training
 from figures.trajectory import PLANE as TRAJECTORY_PLANE
@@ -79,7 +80,7 @@ def draw_study(
     Args:
         run_paths: Result files, of one run each; any measurement may be missing.
         output_dir: Made if it does not exist; files of the same names are replaced.
-        study_path: The study's own file, for its verdicts.
+        study_path: The study's own file, for its verdicts and sweeps.
         formats: As matplotlib knows them.
         preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
@@ -96,7 +97,9 @@ def draw_study(
         for name, make in FIGURES.items():
             written += _save(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
-            written += _save(figure_verdicts(Run(Path(study_path))), Path(output_dir), "verdicts", formats)
+            study = Run(Path(study_path))
+            written += _save(figure_verdicts(study), Path(output_dir), "verdicts", formats)
+            written += _save(figure_sweeps(study), Path(output_dir), "sweeps", formats)
     return written
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from landscape.options import Device
-from landscape.results import RUN_FILE
-from landscape.stages import Stage, is_finished
+from landscape.phases import jobs_after
+from landscape.stages import Stage
 from landscape.study_config import StudyConfig
+from landscape.sweeps import RUNS, points
 from landscape.tables import show
+from landscape.tuning import TUNING, TUNING_FILE, Chosen, Placed, found_settings, tuning_jobs
 from landscape.workers import num_cores
 
 # Steps that are timed; the first ones are slower.
@@ -70,27 +72,56 @@ def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
         device: Where it would compute.
     """
     costs = {method: cost_of(config, method, device.resolve()) for method in config.methods}
-    left = {method: 0 for method in config.methods}
-    for method, seed in config.runs():
-        path = directory / "runs" / f"{method}-seed{seed}" / RUN_FILE
-        left[method] += not all(is_finished(stage, path) for stage in config.measurements().stages())
-    table = Table(
-        title=f"{directory}: {len(config.runs())} runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = Table(title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method")
-    for heading in ("seeds", "still to do", "steps", "batch gradients", "training", "measuring"):
+    for heading in ("runs", "still to do", "steps", "batch gradients", "training", "measuring"):
         table.add_column(heading, justify="right")
-    for method, cost in costs.items():
-        numbers = (str(config.seeds), str(left[method]), str(cost.steps), str(cost.gradients))
-        table.add_row(method, *numbers, duration(cost.training), duration(cost.measuring))
-    total = sum(cost.seconds * left[method] for method, cost in costs.items())
-    workers = min(num_cores(), max(sum(left.values()), 1))
+    num_runs = num_left = 0
+    total = 0.0
+    for part, placed in parts(config, directory).items():
+        for method in dict.fromkeys(job.method for job, _ in placed):
+            own = [(job, folder) for job, folder in placed if job.method == method]
+            left = sum(bool(job.remaining(folder)) for job, folder in own)
+            cost = costs[method] if part == RUNS else replace(costs[method], measuring=0.0)
+            numbers = (len(own), left, cost.steps, cost.gradients)
+            measuring = duration(cost.measuring) if cost.measuring else "none"
+            label = method if part == RUNS else f"{method}, {part}"
+            table.add_row(label, *map(str, numbers), duration(cost.training), measuring)
+            num_runs, num_left, total = num_runs + len(own), num_left + left, total + left * cost.seconds
+    table.title = f"{directory}: {num_runs} runs"
+    workers = min(num_cores(), max(num_left, 1))
     show(
         table,
         "Steps, gradients and times are of one run. "
-        f"Still to do: {sum(left.values())} runs, {duration(total)} of work, "
+        f"Still to do: {num_left} runs, {duration(total)} of work, "
         f"about {duration(total / workers)} with {workers} at a time. Nothing was done.",
     )
+
+
+def parts(config: StudyConfig, directory: Path) -> dict[str, list[Placed]]:
+    """Return the jobs of a study: those of its search, its runs, and those of each sweep.
+
+    Args:
+        config: The study.
+        directory: Of the study. Where its search is not done, the runs are taken to have the middle of each range.
+
+    Returns:
+        Jobs with their folders by "tuning", "runs", and the name of each swept setting.
+    """
+    chosen: Chosen = {}
+    found: dict[str, list[Placed]] = {}
+    if config.tuning is not None:
+        found[TUNING] = tuning_jobs(config, directory)
+        middle = config.tuning.trials // 2
+        chosen = {job.method: job.settings for job, _ in found[TUNING] if job.variant == f"trial{middle}"}
+        chosen = {method: {key: own[key] for key in ("lr", "rho") if key in own} for method, own in chosen.items()}
+        if (directory / TUNING_FILE).is_file():
+            chosen = found_settings(directory)
+    found[RUNS] = list(jobs_after(config, directory, chosen).runs)
+    for point in points(config, directory, chosen):
+        if not point.is_base:
+            found.setdefault(point.setting.replace("_", " "), []).append((point.job, point.folder))
+    return found
 
 
 def cost_of(config: StudyConfig, method: str, device: str) -> Cost:

@@ -7,7 +7,6 @@ Right when a second start with other settings is refused with the names of those
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -147,33 +146,24 @@ class StudyConfig:
         ]
 
 
-# The main job, and a small one that shows in seconds that everything works; its numbers mean nothing.
-STUDIES = {"digits": StudyConfig({"data": "digits", "model": "cnn"})}
+# A small study shows in a minute that everything works; its numbers mean nothing.
 QUICK = {"epochs": 2, "train_limit": 120, "test_limit": 60}
 
 
 def reduced(config: StudyConfig) -> StudyConfig:
-    """Return a small copy of a study, for a look at how things work.
+    """Return a small copy of a study, for a look at how things work: two trials, and the ends of each grid.
 
     Args:
         config: The study.
     """
-    return dataclasses.replace(config, train={**config.train, **QUICK}, points=5)
-
-
-def check_study(name: str) -> None:
-    """Refuse a study that is not known.
-
-    Args:
-        name: As given by the user.
-
-    Raises:
-        ValueError: It is none of `STUDIES`.
-    """
-    if name not in STUDIES:
-        found = difflib.get_close_matches(name, STUDIES, n=1)
-        near = f"; did you mean {found[0]!r}?" if found else ""
-        raise ValueError(f"study {name!r} is unknown; choose one of {', '.join(STUDIES)}{near}")
+    tuning = config.tuning and dataclasses.replace(config.tuning, trials=2, seeds=1)
+    rho, noise = (values[:1] + values[1:][-1:] for values in (config.sweep.rho, config.sweep.label_noise))
+    sweep = dataclasses.replace(config.sweep, rho=rho, label_noise=noise)
+    methods = {
+        name: {key: value for key, value in own.items() if key not in QUICK} for name, own in config.methods.items()
+    }
+    train = {**config.train, **QUICK}
+    return dataclasses.replace(config, train=train, methods=methods, points=5, tuning=tuning, sweep=sweep)
 
 
 def claim_directory(config: StudyConfig, directory: Path) -> None:

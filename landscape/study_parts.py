@@ -72,13 +72,13 @@ class Tuning:
         return [{"lr": rate, "rho": radii[k]} for rate, k in zip(rates, matched(self.trials), strict=True)]
 
     def ends(self, point: Mapping[str, float]) -> list[str]:
-        """Return which of the settings of a trial are an end of their range; none where only one value is tried.
+        """Return which of the settings of a trial are an end of their range; none where every trial is at one.
 
         Args:
             point: As from `points`.
         """
         ranges = {"lr": self.lr, "rho": self.rho}
-        return [name for name, value in point.items() if self.trials > 1 and value in (ranges[name] or ())]
+        return [name for name, value in point.items() if self.trials > 2 and value in (ranges[name] or ())]
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,16 @@ def tuned(
                     f"tuning {trial.method}: {name} {trial.settings[name]:g} is an end of its range; the range may be "
                     "too narrow"
                 )
-    return {method: values["settings"] for method, values in _read(path)["chosen"].items()}
+    return found_settings(directory)
+
+
+def found_settings(directory: Path) -> Chosen:
+    """Return what a search that is done found: method to its settings.
+
+    Args:
+        directory: Of the study, with a `tuning.json`.
+    """
+    return {method: values["settings"] for method, values in _read(directory / TUNING_FILE)["chosen"].items()}
 
 
 def choose(method: str, trials: Sequence[Trial]) -> Trial:

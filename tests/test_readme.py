@@ -99,7 +99,8 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     (block,) = [block for block in SHELL if "mine.toml" in block]
     for command in block.splitlines():
         run(command, tmp_path)
-    assert (tmp_path / "runs" / "mine" / "study.h5").is_file()
+    made = [tmp_path / "runs" / "mine" / name for name in ("study.h5", "tuning.json", "figures/sweeps.png")]
+    assert all(path.is_file() for path in made)
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -13,17 +13,24 @@ import typer
 
 from landscape.options import WHAT, WHERE, Device, DeviceOption, Quiet
 
+NAMES = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.toml")))
+
 
 def study(
-    name: Annotated[str, typer.Argument(help="digits, or a file in TOML.")] = "digits",
+    name: Annotated[str, typer.Argument(help=f"{NAMES}, or a file in TOML.")] = "digits",
     seeds: Annotated[
         Optional[int],  # noqa: UP045  # typer 0.12 does not read `int | None`
-        typer.Option("--seeds", min=1, help="Paired runs of each method; default: 3.", rich_help_panel=WHAT),
+        typer.Option(
+            "--seeds", min=1, help="Paired runs of each method; default: as the study says.", rich_help_panel=WHAT
+        ),
     ] = None,
     points: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            "--points", min=2, help="Of the surfaces, along both axes; default: 25, 5 if quick.", rich_help_panel=WHAT
+            "--points",
+            min=2,
+            help="Of the surfaces, along both axes; default: as the study says.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     quick: Annotated[
@@ -34,6 +41,14 @@ def study(
         bool,
         typer.Option("--dry-run", help="Show the runs, what they cost and how long they take, and do none."),
     ] = False,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--data", help="npz:FILE or folder:DIR, in the place of the study's.", rich_help_panel=WHERE),
+    ] = None,
+    root: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--root", help="Folder that holds cifar-10-batches-py.", rich_help_panel=WHERE),
+    ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", help="Folder of the study; default: runs/NAME.", rich_help_panel=WHERE),
@@ -65,23 +80,22 @@ def study(
 ) -> None:
     """Train with SGD, gradient centralization, SAM and GCSAM; measure, draw, and judge the claims.
 
+    The studies cifar10 and cifar10-label-noise need --root DIR, pneumonia needs --data npz:FILE; --dry-run says what
+    each costs.
+
     Example:  [bold]landscape study digits[/bold]
 
     Needs no GPU and no download. Stopped by Ctrl-C, the same command goes on where it was; finished, it says so.
 
     A study of your own, written down in TOML (README, "Your own study"):  landscape study study.toml --dry-run
     """
+    from landscape.named_studies import find_study
     from landscape.study import run_study
-    from landscape.study_config import STUDIES, check_study, reduced
+    from landscape.study_config import reduced
 
-    if name.endswith(".toml"):
-        from landscape.study_file import read_study
-
-        path = Path(name)
-        config, name = read_study(path), path.stem
-    else:
-        check_study(name)
-        config = STUDIES[name]
+    places = {"data": data, "root": None if root is None else str(root.expanduser().absolute())}
+    config = find_study(name, {key: place for key, place in places.items() if place is not None})
+    name = Path(name).stem if name.endswith(".toml") else name
     config = reduced(config) if quick else config
     config = dataclasses.replace(config, seeds=seeds or config.seeds, points=points or config.points)
     folder = output or Path("runs") / (f"{name}-quick" if quick else name)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gcsam.training import TrainConfig, train
-from landscape.dry_run import TIMED_STEPS, USUAL, cost_of
+from landscape.dry_run import TIMED_STEPS, USUAL, cost_of, parts
 from landscape.study_config import StudyConfig
+from landscape.study_parts import Sweep, Tuning
 from tests.landscape.conftest import Done
 
 SMALL = StudyConfig(
@@ -33,6 +37,25 @@ def test_counts_are_those_of_the_run(tmp_path: Path, method: str) -> None:
     assert cost.gradients == run.history["gradient_evaluations"][-1]
     assert cost.training > 0
     assert cost.measuring > 0
+
+
+def test_trials_and_points_of_sweeps_are_planned_beside_the_runs(tmp_path: Path) -> None:
+    """Fails if what costs most of a study is left out of its plan, or a run on a grid is counted twice."""
+    sweep = Sweep(rho=(0.0, 0.1), label_noise=(0.0, 0.4))
+    tuned = dataclasses.replace(SMALL, methods={"sgd": {}, "gcsam": {}}, tuning=Tuning(3, (0.01, 0.1)), sweep=sweep)
+    found = parts(tuned, tmp_path)
+    counts = {part: Counter(job.method for job, _ in placed) for part, placed in found.items()}
+    assert counts == {
+        "tuning": {"sgd": 3, "gcsam": 3},
+        "runs": {"sgd": 2, "gcsam": 2},
+        "rho": {"gcsam": 4},
+        "label noise": {"sgd": 2, "gcsam": 2},
+    }
+    assert {job.settings["lr"] for job, _ in found["rho"]} == {0.0316}  # the middle trial, until the best is known
+    chosen = {method: {"trial": 0, "settings": {"lr": 0.01}} for method in tuned.methods}
+    held = json.dumps({"rule": "", "trials": [], "chosen": chosen})
+    (tmp_path / "tuning.json").write_text(held, encoding="utf-8")
+    assert {job.settings["lr"] for job, _ in parts(tuned, tmp_path)["rho"]} == {0.01}
 
 
 def test_every_measurement_of_a_study_has_a_cost() -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 import landscape.study
+from landscape.named_studies import find_study
 from landscape.options import Device
-from landscape.study_config import STUDIES, StudyConfig, reduced
+from landscape.study_config import StudyConfig, reduced
 from tests.landscape.conftest import Done
 
-DIGITS = STUDIES["digits"]
 HOW = {"device": Device.AUTO, "workers": None, "quiet": False, "executor": "process", "retry": False}
+DIGITS = find_study("digits", {})
+CIFAR = find_study("cifar10", {"root": "/data"})
+XRAYS = find_study("pneumonia", {"data": "npz:x.npz"})
 
 
 @pytest.fixture
@@ -34,6 +37,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StudyConfig, Path, di
         ("digits --seeds 5", dataclasses.replace(DIGITS, seeds=5), "runs/digits"),
         ("digits --points 9 --output there", dataclasses.replace(DIGITS, points=9), "there"),
         ("--quick", reduced(DIGITS), "runs/digits-quick"),
+        ("cifar10 --root /data", CIFAR, "runs/cifar10"),
+        ("pneumonia --data npz:x.npz --output there", XRAYS, "there"),
         ("--quick --points 25", dataclasses.replace(reduced(DIGITS), points=25), "runs/digits-quick"),
     ],
 )

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from gcsam.training import METHODS, TrainConfig
-from landscape.study_config import CONFIG_FILE, STUDIES, StudyConfig, check_study, claim_directory, reduced
+from landscape.named_studies import find_study
+from landscape.study_config import CONFIG_FILE, StudyConfig, claim_directory, reduced
 from landscape.study_parts import Measure, Sweep, Tuning
 
-DIGITS = STUDIES["digits"]
+DIGITS = find_study("digits", {})
 
 
 def test_the_main_study_is_all_methods_with_paired_seeds() -> None:
@@ -144,9 +145,3 @@ def test_a_broken_settings_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"study\.json: it holds no settings of a study .*; give another --output"):
         claim_directory(DIGITS, tmp_path)
-
-
-def test_an_unknown_study_is_refused_with_the_nearest() -> None:
-    check_study("digits")
-    with pytest.raises(ValueError, match=r"^study 'digit' is unknown; choose one of digits; did you mean 'digits'\?$"):
-        check_study("digit")

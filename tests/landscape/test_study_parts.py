@@ -52,7 +52,7 @@ def test_radii_are_matched_to_rates_as_evenly_as_by_the_best_of_many_draws(count
 def test_one_trial_is_the_middle() -> None:
     (point,) = Tuning(1, (0.01, 1.0), (0.1, 0.4)).points(with_rho=True)
     assert point == {"lr": 0.1, "rho": 0.2}
-    assert Tuning(1, (0.01, 1.0)).ends(point) == []
+    assert Tuning(1, (0.1, 1.0)).ends(point) == Tuning(2, (0.1, 1.0)).ends(point) == []
 
 
 def test_a_radius_that_is_not_searched_stays() -> None:
