@@ -13,22 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
-import numpy as np
 import pytest
 
 import landscape.executors
 import landscape.study
-from analysis.store import Measurement, list_measurements, read, read_attributes
+from analysis.store import list_measurements, read, read_attributes
 from landscape.attempts import Outcome, Task
 from landscape.study_config import StudyConfig
 from tests.landscape.conftest import STUDY, Done
 from tests.landscape.recorder import Recorder
+from tests.landscape.tiny_jobs import assert_same_numbers
 
 NAMES = ("sgd-seed0", "gc-seed0", "sam-seed0", "gcsam-seed0")
-TIMES = {"seconds", "step_seconds", "step_seconds_median", "peak_memory"}  # what the machine decides
 
 
 @pytest.fixture
@@ -170,13 +168,6 @@ def test_more_seeds_add_runs(
     assert [(task.job.method, task.job.seed) for task in no_workers] == [(m, 1) for m in ("sgd", "gc", "sam", "gcsam")]
 
 
-def numbers(measurement: Measurement) -> dict[str, np.ndarray[Any, Any]]:
-    found = {name: variable.data for name, variable in measurement.variables.items() if name not in TIMES}
-    for name, nested in measurement.groups.items():
-        found |= {f"{name}/{inner}": data for inner, data in numbers(nested).items()}
-    return found
-
-
 def members(group: int) -> list[int]:
     """Return the processes of a group that still run."""
     found = []
@@ -232,10 +223,4 @@ def test_stopped_by_ctrl_c_it_goes_on_where_it_was(study: tuple[Path, str], tmp_
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     for name in NAMES:
-        path, expected = (root / "runs" / name / "run.h5" for root in (folder, study[0]))
-        assert list_measurements(path) == list_measurements(expected)
-        for key in list_measurements(expected):
-            mine, theirs = numbers(read(path, key)), numbers(read(expected, key))
-            assert mine.keys() == theirs.keys()
-            for variable, data in theirs.items():
-                np.testing.assert_array_equal(mine[variable], data, err_msg=f"{name} {key} {variable}")
+        assert_same_numbers(folder / "runs" / name, study[0] / "runs" / name)
