@@ -158,8 +158,8 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
     differences = config.differences(stored)
-    more = {"seeds": max(config.seeds, stored.seeds), "methods": {**config.methods, **stored.methods}}
-    if differences and config == dataclasses.replace(stored, **more):
+    seeds, methods = max(config.seeds, stored.seeds), {**config.methods, **stored.methods}
+    if differences and config == dataclasses.replace(stored, seeds=seeds, methods=methods):
         _write(config, path)  # the runs that are there are among those wanted
     elif differences:
         raise ValueError(
