@@ -86,6 +86,13 @@ def test_one_that_fails_stops_no_other_and_is_tried_again_on_demand_alone(tmp_pa
     again = Recorder()
     assert run_jobs(pairs, Where(**CPU, executor="serial", retry=True), again) == [failed, finished]
     assert again.notes[0] == "1 of 2 runs were finished before"
+    assert failure_of(path.parent) == failed.reason  # written anew
+    more = Recorder()
+    run_jobs([*pairs, *placed([tiny("sgd", 3)], tmp_path)], SERIAL, more)
+    assert more.notes == [
+        "1 of 3 runs were finished before",
+        "1 of 3 runs failed before; --retry does them again",
+    ]
 
 
 def test_a_retry_that_goes_well_leaves_no_failure(tmp_path: Path) -> None:

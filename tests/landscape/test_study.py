@@ -181,9 +181,7 @@ def test_a_failed_run_counts_as_not_measured(cli: Callable[..., Done], copy: Pat
         "landscape study: 1 of 4 runs failed (failure.txt in the folder of each says why; --retry does them again); "
         "verdicts count them as missing\n",
     )
-    lines = done.out.splitlines()
-    assert lines[:2] == ["3 of 4 runs were finished before", "1 of 4 runs failed before; --retry does them again"]
-    assert lines[-1] == f"failed: gcsam-seed0: {reason}"
+    assert done.out.splitlines()[-1] == f"failed: gcsam-seed0: {reason}"
     assert "not measured in 1 run" in done.out
     table = RunTable.load(copy / "study.h5")
     assert math.isnan(table.by_seed("gcsam", "test_accuracy")[0])
