@@ -16,7 +16,7 @@ from landscape.results import DIVERGED_FILE, RUN_FILE
 from landscape.run_folder import FAILURE_FILE
 from landscape.study_config import CONFIG_FILE, StudyConfig
 from landscape.sweeps import RUNS, points, sweep_tables
-from landscape.tuning import TUNING_FILE, Chosen, Placed, tuned, tuning_table
+from landscape.tuning import Chosen, Placed, is_tuned, tuned, tuning_table
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def grids(directory: Path) -> Grids:
     if not path.is_file():
         return Grids()
     config = StudyConfig.from_json(path.read_text(encoding="utf-8"))
-    if config.tuning is not None and not (directory / TUNING_FILE).is_file():
+    if not is_tuned(config, directory):
         return Grids()
     chosen = tuned(config, directory, _nothing, _nothing)
     return Grids(sweep_tables(config, directory, chosen), tuning_table(directory))

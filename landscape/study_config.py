@@ -1,7 +1,7 @@
 """What a study is: its runs and what is measured on each, stored beside its results so that it cannot change midway.
 
-Right when a second start with other settings is refused with the names of those that differ, and more seeds go on
-(`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
+Right when a second start with other settings is refused with the names of those that differ, and more seeds or methods
+go on (`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def reduced(config: StudyConfig) -> StudyConfig:
 
 
 def claim_directory(config: StudyConfig, directory: Path) -> None:
-    """Note the settings in a study's directory, or check that it was begun with them; more seeds may be added.
+    """Note the settings in a study's directory, or check that it was begun with them; seeds and methods may be added.
 
     Args:
         config: The settings.
@@ -185,7 +185,8 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
     differences = config.differences(stored)
-    if differences and not config.differences(dataclasses.replace(stored, seeds=max(config.seeds, stored.seeds))):
+    seeds, methods = max(config.seeds, stored.seeds), {**config.methods, **stored.methods}
+    if differences and not config.differences(dataclasses.replace(stored, seeds=seeds, methods=methods)):
         _write(config, path)  # the runs that are there are among those wanted
     elif differences:
         raise ValueError(

@@ -101,7 +101,7 @@ def tuned(
     if config.tuning is None:
         return {}
     path = directory / TUNING_FILE
-    if not path.is_file():
+    if not is_tuned(config, directory):
         placed = tuning_jobs(config, directory)
         do(placed)
         trials = [_outcome(job, folder, config.tuning) for job, folder in placed]
@@ -125,6 +125,17 @@ def found_settings(directory: Path) -> Chosen:
         directory: Of the study, with a `tuning.json`.
     """
     return {method: values["settings"] for method, values in _read(directory / TUNING_FILE)["chosen"].items()}
+
+
+def is_tuned(config: StudyConfig, directory: Path) -> bool:
+    """Return whether nothing is left to search: each method has its settings, those that were added too.
+
+    Args:
+        config: The study.
+        directory: Of the study.
+    """
+    path = directory / TUNING_FILE
+    return config.tuning is None or (path.is_file() and config.methods.keys() <= _read(path)["chosen"].keys())
 
 
 def choose(method: str, trials: Sequence[Trial]) -> Trial:

@@ -129,7 +129,7 @@ class _Pool:
         number, index = self._busy[connection]
         try:
             kind, *rest = connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the second where it was killed within a message
             self._bury(connection)
             return
         if kind == "ready":

@@ -125,6 +125,8 @@ _PREDICTS = "Sharpness predicts the generalization gap"
 
 # What a comparison of GCSAM with SAM leaves open: the radius, the projection, the premise, the number of gradients.
 CONTROLS = ("sam-matched", "random", "fsam", "sgd-long")
+
+
 def as_asked(claim: Claim, columns: Collection[str]) -> Claim:
     """Return the comparison, or that it is not made where the table lacks the column a special run would fill.
 

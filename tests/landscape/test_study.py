@@ -5,6 +5,7 @@ One small study is done once, in processes of its own; most tests work on copies
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -13,22 +14,21 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
-import numpy as np
 import pytest
 
 import landscape.executors
 import landscape.study
-from analysis.store import Measurement, list_measurements, read, read_attributes
+from analysis.claims import RunTable
+from analysis.store import list_measurements, read, read_attributes
 from landscape.attempts import Outcome, Task
 from landscape.study_config import StudyConfig
 from tests.landscape.conftest import STUDY, Done
 from tests.landscape.recorder import Recorder
+from tests.landscape.tiny_jobs import assert_same_numbers
 
 NAMES = ("sgd-seed0", "gc-seed0", "sam-seed0", "gcsam-seed0")
-TIMES = {"seconds", "step_seconds", "step_seconds_median", "peak_memory"}  # what the machine decides
 
 
 @pytest.fixture
@@ -165,16 +165,43 @@ def test_lost_figures_are_drawn_again(cli: Callable[..., Done], copy: Path, no_w
 def test_more_seeds_add_runs(
     cli: Callable[..., Done], copy: Path, no_workers: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landscape.study, "judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(landscape.study, "judge", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert cli("study", "--quick", "--seeds", "2", "--points", "3", "--output", copy).status == 130
     assert [(task.job.method, task.job.seed) for task in no_workers] == [(m, 1) for m in ("sgd", "gc", "sam", "gcsam")]
 
 
-def numbers(measurement: Measurement) -> dict[str, np.ndarray[Any, Any]]:
-    found = {name: variable.data for name, variable in measurement.variables.items() if name not in TIMES}
-    for name, nested in measurement.groups.items():
-        found |= {f"{name}/{inner}": data for inner, data in numbers(nested).items()}
-    return found
+def test_a_failed_run_counts_as_not_measured(cli: Callable[..., Done], copy: Path, no_workers: list[Task]) -> None:
+    """Fails if a method gains by the runs that it loses, or if they are done again unasked."""
+    reason, folder = "training diverged: the loss is nan", copy / "runs" / "gcsam-seed0"
+    (folder / "run.h5").unlink()
+    (folder / "failure.txt").write_text(f"{reason}\n\nTraceback\n", encoding="utf-8")
+    done = cli(*STUDY, "--output", copy)
+    assert (done.status, done.err) == (
+        1,
+        "landscape study: 1 of 4 runs failed (failure.txt in the folder of each says why; --retry does them again); "
+        "verdicts count them as missing\n",
+    )
+    assert done.out.splitlines()[-1] == f"failed: gcsam-seed0: {reason}"
+    assert "not measured in 1 run" in done.out
+    table = RunTable.load(copy / "study.h5")
+    assert math.isnan(table.by_seed("gcsam", "test_accuracy")[0])
+    assert math.isfinite(table.by_seed("sam", "test_accuracy")[0])
+    assert "not measured in 1 run" in cli("verify", copy).out
+    os.utime(copy / "study.h5", ns=(0, folder.joinpath("failure.txt").stat().st_mtime_ns))  # as before verify
+    again = cli(*STUDY, "--output", copy)
+    assert again.status == 1
+    assert "the finished runs are judged and drawn; nothing to do" in again.out
+    assert no_workers == []
+
+
+def test_failed_runs_are_done_again_on_demand(
+    cli: Callable[..., Done], copy: Path, no_workers: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landscape.study, "judge", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    (copy / "runs" / "sam-seed0" / "run.h5").unlink()
+    (copy / "runs" / "sam-seed0" / "failure.txt").write_text("the disk was full\n", encoding="utf-8")
+    assert cli(*STUDY, "--output", copy, "--retry").status == 130
+    assert [(task.job.name, task.retry) for task in no_workers] == [("sam-seed0", True)]
 
 
 def members(group: int) -> list[int]:
@@ -191,7 +218,7 @@ def members(group: int) -> list[int]:
     return found
 
 
-def interrupt(command: list[str], ready: Callable[[], bool]) -> None:
+def interrupt(command: list[str], ready: Callable[[], bool], how: int = signal.SIGINT) -> None:
     """Start a study, press Ctrl-C once it is that far, and see what is left; on a terminal the whole group hears it."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -202,7 +229,10 @@ def interrupt(command: list[str], ready: Callable[[], bool]) -> None:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)
+        else:
+            os.kill(process.pid, how)  # the first process alone
         _, err = process.communicate(timeout=60)
         if process.returncode == 0 and "Exception ignored in: <function _get_module_lock" in err:
             return  # the press fell into a callback of Python's own import machinery, which drops it
@@ -224,18 +254,12 @@ def test_stopped_by_ctrl_c_it_goes_on_where_it_was(study: tuple[Path, str], tmp_
     folder = tmp_path / "study"
     command = [sys.executable, "-m", "landscape", *STUDY, "--output", str(folder), "--workers", "2"]
     interrupt(command, lambda: (folder / "study.json").is_file())
-    for name in ("checkpoint.pt", "run.h5"):
+    for name, how in (("checkpoint.pt", signal.SIGTERM), ("run.h5", signal.SIGINT)):
         # a file that was there would stop it before python has started; with all there it would never be that far
         for path in folder.glob(f"runs/*/{name}"):
             path.unlink()
-        interrupt(command, lambda name=name: any(folder.glob(f"runs/*/{name}")))
+        interrupt(command, lambda name=name: any(folder.glob(f"runs/*/{name}")), how)
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     for name in NAMES:
-        path, expected = (root / "runs" / name / "run.h5" for root in (folder, study[0]))
-        assert list_measurements(path) == list_measurements(expected)
-        for key in list_measurements(expected):
-            mine, theirs = numbers(read(path, key)), numbers(read(expected, key))
-            assert mine.keys() == theirs.keys()
-            for variable, data in theirs.items():
-                np.testing.assert_array_equal(mine[variable], data, err_msg=f"{name} {key} {variable}")
+        assert_same_numbers(folder / "runs" / name, study[0] / "runs" / name)

@@ -140,6 +140,19 @@ def test_settings_that_were_found_replace_those_of_the_study() -> None:
     assert [DIGITS.ascends(method) for method in DIGITS.methods] == [False, False, True, True]
 
 
+def test_methods_may_be_added_but_not_changed(tmp_path: Path) -> None:
+    """Fails if a study has to be done anew for one more method, or if a method may change under its old name."""
+    claim_directory(DIGITS, tmp_path)
+    more = dataclasses.replace(DIGITS, methods={**DIGITS.methods, "wide": {"method": "sam", "rho": 0.2}})
+    claim_directory(more, tmp_path)
+    assert StudyConfig.from_json((tmp_path / CONFIG_FILE).read_text(encoding="utf-8")) == more
+    other = dataclasses.replace(DIGITS, methods={**more.methods, "wide": {"method": "sam", "rho": 0.4}})
+    with pytest.raises(ValueError, match=r"\(methods\.wide\.rho 0\.4, stored 0\.2\); give the same"):
+        claim_directory(other, tmp_path)
+    with pytest.raises(ValueError, match=r"methods\.wide\.method by default, stored sam"):
+        claim_directory(DIGITS, tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '{"seeds": 3}', '{"methods": [], "unknown": 1}'])
 def test_a_broken_settings_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from analysis.store import Measurement, Variable, read, write
 from landscape.results import DIVERGED_FILE, RUN_FILE
 from landscape.study_config import StudyConfig
 from landscape.study_parts import Tuning
-from landscape.tuning import TUNING_FILE, Placed, Trial, choose, tuned, tuning_jobs, tuning_table
+from landscape.tuning import TUNING_FILE, Placed, Trial, choose, is_tuned, tuned, tuning_jobs, tuning_table
 
 CONFIG = StudyConfig(
     train={"model": "mlp"},
@@ -83,6 +84,20 @@ def test_what_was_chosen_is_not_searched_for_again(tmp_path: Path) -> None:
     first = tuned(CONFIG, tmp_path, doing(by_rate), notes.append)
     assert tuned(CONFIG, tmp_path, doing(by_rate, done), notes.append) == first
     assert (done, len(notes)) == ([], 1)
+
+
+def test_a_method_that_is_added_is_searched_for_as_well(tmp_path: Path) -> None:
+    """Fails if it is judged with settings that nobody looked for."""
+    tuned(CONFIG, tmp_path, doing(by_rate), [].append)
+    more = dataclasses.replace(CONFIG, methods={**CONFIG.methods, "wide": {"method": "sam"}})
+    assert not is_tuned(more, tmp_path)
+
+    def do(placed: Sequence[Placed]) -> None:
+        doing(by_rate)([(job, folder) for job, folder in placed if not folder.exists()])
+
+    chosen = tuned(more, tmp_path, do, [].append)
+    assert chosen["wide"] == {"lr": 1.0, "rho": 0.1}
+    assert is_tuned(more, tmp_path)
 
 
 def test_without_a_search_settings_stay(tmp_path: Path) -> None:
