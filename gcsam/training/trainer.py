@@ -28,13 +28,12 @@ from gcsam.training.models import build_model
 from gcsam.training.observer import Moment, Observer
 from gcsam.training.optimizers import build_optimizer, set_learning_rate
 from gcsam.training.schedules import learning_rate
+from gcsam.training.seeds import AUGMENTATION, INITIALIZATION, NOISE, ORDER, stream
 from gcsam.training.splits import Splits
 from gcsam.training.team import Team
 
 __all__ = ["Trainer", "TrainingDiverged", "initial_model", "lowest_selectable"]
 
-# Streams drawn from one seed, so that more dropout in one method cannot change the order of the data.
-_INITIALIZATION, _ORDER, _NOISE, _AUGMENTATION = 0, 1, 2, 3
 _EVALUATION_BATCH = 512
 
 
@@ -53,7 +52,7 @@ def initial_model(config: TrainConfig, data: Splits) -> nn.Module:
         The network, on the CPU.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_stream(config.seed, _INITIALIZATION))
+        torch.manual_seed(stream(config.seed, INITIALIZATION))
         return build_model(config.model, **data.shape)
 
 
@@ -91,9 +90,9 @@ class Trainer:
         self.optimizer = build_optimizer(network, config)
         self.forward = torch.compile(network) if config.compile else network
         self.total_steps = config.epochs * data.train.num_batches(config.batch_size)
-        self.order = torch.Generator().manual_seed(_stream(config.seed, _ORDER))
-        self.augmentation = torch.Generator().manual_seed(_stream(config.seed, _AUGMENTATION))
-        torch.manual_seed(_stream(config.seed, _NOISE, team.rank))
+        self.order = torch.Generator().manual_seed(stream(config.seed, ORDER))
+        self.augmentation = torch.Generator().manual_seed(stream(config.seed, AUGMENTATION))
+        torch.manual_seed(stream(config.seed, NOISE, team.rank))
         self.layers = centralized_layers(self.model)
         self.history = History(len(self.layers))
         self.epoch = self.step = self.evaluations = 0
@@ -283,8 +282,3 @@ class Trainer:
             f"training diverged: {what} in epoch {self.epoch + 1}, step {self.step + 1}; try {smaller}. "
             f"The checkpoint after epoch {self.epoch} is kept in {self.directory}"
         )
-
-
-def _stream(seed: int, number: int, process: int = 0) -> int:
-    key = [seed, number, process] if process else [seed, number]
-    return int(np.random.SeedSequence(key).generate_state(1)[0])
