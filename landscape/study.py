@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.store import Measurement, list_measurements, read
+from landscape import robustness
 from landscape.options import Device
 from landscape.progress import Display, display
 from landscape.results import FIGURES, RUN_FILE, STUDY_FILE, TRAINING, VERDICTS, is_current, judge
@@ -55,9 +56,10 @@ class Task:
     def remaining(self) -> dict[str, float]:
         """Return the stages that its file does not hold yet, title to weight."""
         path, stages = self.folder / RUN_FILE, self.config.stages()
+        shifted = robustness.left(path)
         if path.is_file() and "training/summary" in list_measurements(path):
-            return {stage.title: stage.weight for stage in stages if not is_finished(stage, path)}
-        return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in stages}}
+            return shifted | {stage.title: stage.weight for stage in stages if not is_finished(stage, path)}
+        return {TRAINING: TRAINING_WEIGHT, **shifted, **{stage.title: stage.weight for stage in stages}}
 
 
 def run_study(
@@ -114,6 +116,7 @@ def do_run(task: Task, shown: Display) -> None:
 
     settings = {**task.config.settings(task.method, task.seed), "device": task.device}
     run, splits = train_run(TrainConfig(**settings), task.folder, shown, name=task.method)
+    robustness.measure_robustness(run, task.device, shown, splits=splits)
     subject = run_subject(run, task.device, limit=task.config.samples, splits=splits)
     measure(subject, task.config.stages(), shown)
 

@@ -152,7 +152,8 @@ def untested_lines(found: Measurement) -> list[str]:
     """
     columns = {name: found.variables[name].data.tolist() for name in ("number", "statement", "role", "reason")}
     rows = zip(*(columns[name] for name in ("number", "statement", "role", "reason")), strict=True)
-    return [f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested"]
+    lines = (f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested")
+    return list(dict.fromkeys(lines))  # several comparisons may be of one claim
 
 
 def _tested(columns: Mapping[str, list[Any]]) -> list[int]:

@@ -37,6 +37,8 @@ class Claim:
         matched: Column in which treatment and control should agree for the comparison to be fair; "" for none.
         reason: Why the comparison proves nothing or is not made; only with `direction=""`.
         missing: What a NaN in the column means.
+        needs: What has to be done to the runs for this comparison. Where no run has the number, the claim is then
+            untested for this reason, and counts for nothing.
 
     Raises:
         ValueError: Scale or direction is none of the above, or a reported number has no reason.
@@ -54,6 +56,7 @@ class Claim:
     matched: str = ""
     reason: str = ""
     missing: str = "not measured"
+    needs: str = ""
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -64,6 +67,10 @@ class Claim:
             raise ValueError(
                 f"a reason belongs to direction '' and only to it, got {self.direction!r}, {self.reason!r}"
             )
+
+    def untested(self) -> Claim:
+        """Return the claim as one that runs without the number cannot speak to."""
+        return Claim(self.number, self.statement, "", "", "", treatment="", unit="", reason=self.needs)
 
     @property
     def role(self) -> str:
@@ -87,6 +94,8 @@ class Claim:
         return f"spread over seeds, {pair}" if self.scale == "spread" else pair
 
 
+WORSE_LOSES_LESS = "reported as it is: a network that is worse on clean images has less to lose"
+NEEDS_ROBUSTNESS = "needs the command landscape robustness on its runs"
 ANY_PROJECTION = "it falls under every projection (tr(P Sigma P) <= tr(Sigma)), so it proves nothing"
 NO_BOUND = "reported as it is: the claim sets no bound"
 
@@ -111,6 +120,8 @@ _STEADIER = "GCSAM has steadier test accuracy over seeds"
 _FASTER = "GCSAM trains faster"
 _SMOOTHER = "GCSAM trains more smoothly"
 _COST = "Cost of GCSAM"
+_ROBUST = "GCSAM is more robust to shifted inputs"
+_LOSES_LESS = "GCSAM loses less accuracy on shifted inputs"
 _PREDICTS = "Sharpness predicts the generalization gap"
 
 
@@ -167,7 +178,33 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _untested(7, "Memory of a step", "needs the peak memory of a step"),
     _untested(8, "GCSAM is more robust to label noise", "needs runs on noisy labels"),
-    _untested(8, "GCSAM is more robust to shifted inputs", "needs a test set of corrupted inputs"),
+    *(
+        Claim(
+            8,
+            _ROBUST,
+            "corrupted_accuracy",
+            "difference",
+            "higher",
+            control=control,
+            unit="percentage points",
+            needs=NEEDS_ROBUSTNESS,
+        )
+        for control in ("sam", "sgd", "gc")
+    ),
+    *(
+        Claim(
+            8,
+            _LOSES_LESS,
+            "corruption_gap",
+            "difference",
+            "",
+            control=control,
+            unit="percentage points",
+            reason=WORSE_LOSES_LESS,
+            needs=NEEDS_ROBUSTNESS,
+        )
+        for control in ("sam", "sgd", "gc")
+    ),
     *(
         Claim(
             9,

@@ -79,7 +79,8 @@ def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float =
 
     Returns:
         A verdict per claim, "supported", "contradicted" or "inconclusive", in the order of `claims`. Effects are
-        percent (of the control, for a level of 1), percentage points or rank correlations.
+        percent (of the control, for a level of 1), percentage points or rank correlations. A claim that needs what no
+        run has is returned as an untested one.
 
     References:
         Holm, Scand. J. Statist. 6 (1979), for the corrected p values.
@@ -115,6 +116,8 @@ def _combined(decided: list[str]) -> str:
 
 
 def _judge(claim: Claim, table: RunTable, confidence: float) -> Verdict:
+    if claim.needs and not np.isfinite(table.values(claim.quantity)).any():
+        claim = claim.untested()
     if claim.role == "untested":
         return Verdict(claim, "inconclusive", claim.reason)
     if claim.scale.startswith("rank"):

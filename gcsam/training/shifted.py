@@ -53,6 +53,6 @@ def shifted(split: Split, name: str, severity: float, *, seed: int, span: tuple[
         return split
     pieces = [
         corrupt(images.to(torch.float32), name, severity, seed=stream(seed, number), span=span)
-        for number, images in enumerate(split.images.split(_PIECE))
+        for number, images in enumerate(torch.split(split.images, _PIECE))
     ]
     return replace(split, images=torch.cat(pieces))

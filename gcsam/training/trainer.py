@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gcsam.training.augment import crop_flip
 from gcsam.training.checkpoint import CHECKPOINT, SELECTED, load_file, save_file, trajectory_file
 from gcsam.training.config import TrainConfig
-from gcsam.training.evaluation import evaluate
+from gcsam.training.evaluation import EVALUATION_BATCH, evaluate
 from gcsam.training.history import History, ascent_ratios, centralized_layers
 from gcsam.training.models import build_model
 from gcsam.training.observer import Moment, Observer
@@ -33,8 +33,6 @@ from gcsam.training.splits import Splits
 from gcsam.training.team import Team
 
 __all__ = ["Trainer", "TrainingDiverged", "initial_model", "lowest_selectable"]
-
-_EVALUATION_BATCH = 512
 
 
 class TrainingDiverged(RuntimeError):
@@ -120,7 +118,7 @@ class Trainer:
             self.show(ends_epoch=number + 1 == data.train.num_batches(config.batch_size))
         seconds = time.perf_counter() - self.watched_seconds - began
         self.epoch += 1
-        validation = evaluate(self.model, data.validation.all_batches(_EVALUATION_BATCH))
+        validation = evaluate(self.model, data.validation.all_batches(EVALUATION_BATCH))
         self.history.add_epoch(
             epoch=self.epoch,
             train_loss=loss / len(data.train),
@@ -145,7 +143,7 @@ class Trainer:
         self.model.load_state_dict(selected["model"])
         summary: dict[str, float | int | str] = {"selected_epoch": selected["epoch"]}
         for name in ("train", "validation", "test"):
-            batches = getattr(self.data, name).all_batches(_EVALUATION_BATCH)
+            batches = getattr(self.data, name).all_batches(EVALUATION_BATCH)
             summary[f"{name}_loss"], summary[f"{name}_accuracy"] = evaluate(self.model, batches)
         summary |= {
             "seconds": self.history.total("seconds"),

@@ -39,6 +39,10 @@ EXPECTED = {
     "ascent_ratio": 0.5,
     "ascent_ratio.a.weight": 1.0,
     "ascent_ratio.b.weight": 0.25,
+    "corrupted_accuracy": 0.25,
+    "corrupted_accuracy.blur": 0.375,
+    "corrupted_accuracy.noise": 0.125,
+    "corruption_gap": 0.25,
     "lambda_max": 8.0,
     "lambda_ratio": 4.0,
     "trace": 32.0,
@@ -85,6 +89,8 @@ def test_rows_are_in_the_given_order_from_files_and_folders(tmp_path: Path) -> N
     ("key", "lost"),
     [
         ("training/history", ("epochs_to_target", "gradient_evaluations", "step_change_variance", "ascent_ratio")),
+        ("training/robustness", ("corrupted_accuracy", "corruption_gap")),
+        ("training/robustness/accuracy", ("corrupted_accuracy", "corruption_gap")),
         ("curvature/eigenvalues", ("lambda_max", "lambda_ratio")),
         ("curvature/trace", ("trace",)),
         ("curvature/trace_centralized", ("trace_centralized",)),
@@ -184,6 +190,7 @@ def test_table_is_saved_along_the_dimension_run(tmp_path: Path, run: Path) -> No
         assert dataset.train_loss.attrs["description"] == "mean loss on the training split"
         assert dataset.train_loss.attrs["units"] == "loss"
         assert "fifth" in dataset.lambda_ratio.attrs["description"]
+        assert "under noise" in dataset["corrupted_accuracy.noise"].attrs["description"]
         assert "b.weight" in dataset["ascent_ratio.b.weight"].attrs["description"]
     found.save(tmp_path / "study.h5", "again")
     assert RunTable.load(tmp_path / "study.h5", "again") == found
