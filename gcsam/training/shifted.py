@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 
 from gcsam.training.corruptions import corrupt
-from gcsam.training.seeds import stream
+from gcsam.training.seeds import stream_seed
 from gcsam.training.splits import Split, Splits
 
 __all__ = ["shifted", "span_of"]
@@ -52,7 +52,7 @@ def shifted(split: Split, name: str, severity: float, *, seed: int, span: tuple[
     if severity == 0:
         return split
     pieces = [
-        corrupt(images.to(torch.float32), name, severity, seed=stream(seed, number), span=span)
+        corrupt(images.to(torch.float32), name, severity, seed=stream_seed(seed, number), span=span)
         for number, images in enumerate(torch.split(split.images, _PIECE))
     ]
     return replace(split, images=torch.cat(pieces))

@@ -9,7 +9,7 @@ import torch
 
 from gcsam.training import load_data
 from gcsam.training.corruptions import corrupt
-from gcsam.training.seeds import stream
+from gcsam.training.seeds import stream_seed
 from gcsam.training.shifted import shifted, span_of
 from gcsam.training.splits import Split
 from tests.gcsam.training.small import small
@@ -34,7 +34,7 @@ def test_the_seed_alone_decides_and_pieces_differ() -> None:
     assert torch.equal(found.images, shifted(split, "gaussian_noise", 1.0, seed=7, span=(0.0, 1.0)).images)
     assert not torch.equal(found.images, shifted(split, "gaussian_noise", 1.0, seed=8, span=(0.0, 1.0)).images)
     assert not torch.equal(found.images[:88], found.images[512:])  # fails if every piece has the same noise
-    assert torch.equal(found.images[512:], corrupt(split.images[512:], "gaussian_noise", 1.0, seed=stream(7, 1)))
+    assert torch.equal(found.images[512:], corrupt(split.images[512:], "gaussian_noise", 1.0, seed=stream_seed(7, 1)))
 
 
 def test_without_severity_it_is_the_split_itself() -> None:
