@@ -77,8 +77,15 @@ def test_the_seed_decides_the_order_and_the_noise_and_nothing_else_does() -> Non
 
     assert torch.equal(hour(method="sgd"), hour(method="gcsam", lr=0.3))
     assert not torch.equal(hour(seed=1), hour(seed=2))
-    noise = [Stream(drifting(drift="gaussian_noise", drift_stream="repeat"), data).train(epoch) for epoch in (4, 5)]
-    assert not torch.equal(*(split.images for split in noise))
+    order = [Stream(drifting(seed=seed), data).train(4).images for seed in (1, 2)]  # of brightness, without noise
+    assert not torch.equal(*order)
+    # the same images at level 2 in hours 2 and 3: only the noise differs
+    levels = [
+        Stream(drifting(drift="gaussian_noise", drift_stream="repeat", drift_severity=s), data) for s in (4.0, 8 / 3)
+    ]
+    images = [stream.train(epoch).images for stream, epoch in zip(levels, (4, 5), strict=True)]
+    assert levels[0].severity(4) == levels[1].severity(5) == 2.0
+    assert not torch.equal(*images)
 
 
 def test_without_drift_it_is_the_training_split() -> None:
