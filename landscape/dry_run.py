@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from landscape import robustness
 from landscape.options import Device
 from landscape.results import RUN_FILE
 from landscape.stages import Stage, is_finished
@@ -73,7 +74,7 @@ def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
     left = {method: 0 for method in config.methods}
     for method, seed in config.runs():
         path = directory / "runs" / f"{method}-seed{seed}" / RUN_FILE
-        left[method] += not all(is_finished(stage, path) for stage in config.stages())
+        left[method] += bool(robustness.left(path)) or not all(is_finished(stage, path) for stage in config.stages())
     table = Table(
         title=f"{directory}: {len(config.runs())} runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
@@ -110,13 +111,14 @@ def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
     from analysis.report.budget import seconds_of_a_gradient
     from gcsam.training import TrainConfig, load_data, train
     from gcsam.training.config import METHODS
+    from gcsam.training.drift import Stream
 
     settings = TrainConfig(**{**config.settings(method, 0), "device": device})
     splits = load_data(settings, device)
-    steps = settings.epochs * splits.train.num_batches(settings.batch_size)
+    steps = Stream(settings, splits).num_steps
     ascends = METHODS[settings.method]["ascends"] and settings.rho > 0
     limit = min(TIMED_STEPS * settings.batch_size, len(splits.train))
-    few = settings.replace(epochs=1, train_limit=limit, trajectory_every=0, trajectory_every_steps=0)
+    few = settings.replace(drift="none", epochs=1, train_limit=limit, trajectory_every=0, trajectory_every_steps=0)
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
         run = train(few, folder)
         batches = splits.train.all_batches(settings.batch_size, config.samples)

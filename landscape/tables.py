@@ -151,9 +151,8 @@ def untested_lines(found: Measurement) -> list[str]:
         A line for each.
     """
     columns = {name: found.variables[name].data.tolist() for name in ("number", "statement", "role", "reason")}
-    rows = zip(*(columns[name] for name in ("number", "statement", "role", "reason")), strict=True)
-    lines = (f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested")
-    return list(dict.fromkeys(lines))  # several comparisons may be of one claim
+    rows = dict.fromkeys(zip(*columns.values(), strict=True))  # several comparisons may need the same
+    return [f"not tested here: {number} {text} ({why})" for number, text, role, why in rows if role == "untested"]
 
 
 def _tested(columns: Mapping[str, list[Any]]) -> list[int]:

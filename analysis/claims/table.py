@@ -222,7 +222,7 @@ def _from_history(history: Measurement, target_accuracy: float) -> dict[str, flo
 def _from_robustness(robustness: Measurement) -> dict[str, float]:
     """Return the mean accuracy under corruption, of all kinds and of each; the clean images are severity 0."""
     if not {"accuracy", "corruption"} <= robustness.variables.keys():
-        return {"corrupted_accuracy": math.nan, "corruption_gap": math.nan}
+        return {}
     accuracy = robustness.variables["accuracy"].data.astype(np.float64)  # [corruption, severity]
     mean = float(accuracy[:, 1:].mean())
     row = {"corrupted_accuracy": mean, "corruption_gap": float(accuracy[0, 0]) - mean}

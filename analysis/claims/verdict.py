@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from analysis.claims.effects import Effect, paired_effect, rank_effect
-from analysis.claims.hypotheses import CLAIMS, SAME_AS_SAM, Claim
+from analysis.claims.hypotheses import CLAIMS, SAME_AS_SAM, Claim, as_asked
 from analysis.claims.p_values import holm
 from analysis.claims.statistics import CONFIDENCE, Array, Interval
 from analysis.claims.table import RunTable
@@ -85,7 +85,7 @@ def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float =
     References:
         Holm, Scand. J. Statist. 6 (1979), for the corrected p values.
     """
-    found = [_judge(claim, table, confidence) for claim in claims]
+    found = [_judge(as_asked(claim, table.columns), table, confidence) for claim in claims]
     decides = [verdict.claim.role == "decides" for verdict in found]
     p_values = [v.evidence.p_value if is_counted else math.nan for v, is_counted in zip(found, decides, strict=True)]
     return [_corrected(*pair, confidence) for pair in zip(found, holm(p_values), strict=True)]
@@ -116,8 +116,6 @@ def _combined(decided: list[str]) -> str:
 
 
 def _judge(claim: Claim, table: RunTable, confidence: float) -> Verdict:
-    if claim.needs and not np.isfinite(table.values(claim.quantity)).any():
-        claim = claim.untested()
     if claim.role == "untested":
         return Verdict(claim, "inconclusive", claim.reason)
     if claim.scale.startswith("rank"):

@@ -113,6 +113,7 @@ def test_what_a_run_lacks_is_nan_in_its_row_alone(tmp_path: Path, run: Path, key
         assert not math.isnan(found.values(name)[0])
         assert math.isnan(found.values(name)[1])
     alone = collect([tmp_path / "other.h5"])
+    assert not {"corrupted_accuracy", "corruption_gap"} & alone.columns.keys() or "training/robustness" not in key
     assert all(math.isnan(alone.values(name)[0]) for name in lost)
 
 
