@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures.reading import Array, Run, by_method, stacked
+from figures.reading import Array, Run, stacked
 from figures.style import in_order, look, sizes
 
 HISTORY = "training/history"
 PANELS = (
-    ("online_accuracy", "online accuracy [%]", "each batch before it is trained on"),
-    ("current_accuracy", "accuracy now [%]", "validation images, after the hour"),
+    ("online_accuracy", "online: each batch before training"),
+    ("current_accuracy", "now: validation images, after the hour"),
 )
 
 
@@ -28,25 +28,17 @@ def draw_hours(ax: Axes, curves: Mapping[str, Array]) -> None:
 
     Args:
         ax: Where.
-        curves: Method to numbers [seed, epoch]; epochs at which no seed has one are left out.
+        curves: Method to percentages [seed, hour].
     """
     for method in in_order(list(curves)):
         style, values = look(method), np.asarray(curves[method], dtype=float)
-        epochs = 1 + np.flatnonzero(np.isfinite(values).all(0))
-        values = values[:, epochs - 1]
-        mean = values.mean(0)
+        hours, mean = np.arange(1, values.shape[1] + 1), values.mean(0)
         if len(values) > 1:
             spread = values.std(0, ddof=1)
-            ax.fill_between(epochs, mean - spread, mean + spread, color=style.color, alpha=0.12, linewidth=0)
-        ax.plot(
-            epochs,
-            mean,
-            color=style.color,
-            linestyle=style.line,
-            marker=style.marker,
-            markersize=3,
-            label=style.label,
-        )
+            low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, 100)
+            ax.fill_between(hours, low, high, color=style.color, alpha=0.12, linewidth=0)
+        (line,) = ax.plot(hours, mean, color=style.color, linestyle=style.line, label=style.label)
+        line.set(marker=style.marker, markersize=3)
 
 
 def figure_drift(runs: Sequence[Run]) -> Figure | None:
@@ -55,29 +47,38 @@ def figure_drift(runs: Sequence[Run]) -> Figure | None:
     Args:
         runs: As from `figures.reading.load_runs`.
     """
-    severity = by_method(runs, HISTORY, "severity")
+    severity = _stream(runs, "severity")
     if not severity:
         return None
     figure = Figure(figsize=(sizes().wide, 3.1))
-    axes = figure.subplots(2, len(PANELS), sharex=True, squeeze=False, height_ratios=(1, 0.28))
-    for column, (name, label, title) in enumerate(PANELS):
-        upper, lower = axes[:, column]
-        draw_hours(upper, {m: 100 * stacked(arrays) for m, arrays in by_method(runs, HISTORY, name).items()})
-        upper.set_ylabel(label)
+    axes = figure.subplots(2, len(PANELS), sharex=True, sharey="row", squeeze=False, height_ratios=(1, 0.25))
+    levels = sorted({tuple(level[np.isfinite(level)]) for whole in severity.values() for level in whole})
+    for (upper, lower), (name, title) in zip(axes.T, PANELS, strict=True):
+        draw_hours(upper, {method: 100 * values for method, values in _stream(runs, name).items()})
         upper.set_title(title)
-        levels = {tuple(array) for arrays in severity.values() for array in arrays}
-        for level in sorted(levels):  # one, unless the runs drift differently
-            lower.step(np.arange(1, len(level) + 1), level, where="mid", color="0.35", linewidth=1.0)
-        lower.set_ylim(0, None)
-        lower.set_ylabel("severity")
-        lower.set_xlabel("epoch (hour of the stream)")
-        begins = min(int(np.flatnonzero(np.array(level))[0]) + 1 for level in levels)
-        upper.set_xlim(begins - 0.5, max(map(len, levels)) + 0.5)
+        for level in levels:  # one, unless the runs drift differently
+            edges = np.arange(len(level) + 1) + 0.5
+            lower.stairs(level, edges, baseline=None, color="0.35", linewidth=1.0)
+        lower.set_xlim(0.5, max(map(len, levels)) + 0.5)
+        lower.set_xlabel("hour of the stream")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].set_ylabel("accuracy [%]")
+    axes[1, 0].set_ylabel("severity")
+    axes[1, 0].set_ylim(bottom=0)
+    axes[1, 0].yaxis.set_major_locator(MaxNLocator(2, integer=True))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    several = any(len(arrays) > 1 for arrays in severity.values())
-    if several:
+    if any(len(values) > 1 for values in severity.values()):
         handles.append(axes[0, 0].fill([], [], color="0.7", linewidth=0)[0])
-        labels.append("± 1 standard deviation over seeds")
+        labels.append("± 1 s.d.")
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
+
+
+def _stream(runs: Sequence[Run], name: str) -> dict[str, Array]:
+    """Return a column of the history by method [seed, hour], from the first hour on; of runs with a drift."""
+    found: dict[str, list[Array]] = {}
+    for run in runs:
+        severity, values = run.array(HISTORY, "severity"), run.array(HISTORY, name)
+        if severity is not None and values is not None and (severity > 0).any():
+            found.setdefault(run.method, []).append(values[severity > 0])
+    return {method: stacked(arrays) for method, arrays in found.items()}

@@ -34,15 +34,16 @@ def drifting(folder: Path, seeds: int = 2) -> list[Run]:
 
 
 def test_a_line_is_the_mean_and_the_band_the_deviation_over_seeds(ax: Axes) -> None:
-    draw_hours(ax, {"sam": np.array([[np.nan, 50.0, 40.0], [np.nan, 54.0, 48.0]])})
+    draw_hours(ax, {"sam": np.array([[50.0, 40.0, 99.0], [54.0, 48.0, 95.0]])})
     (line,) = ax.lines
-    assert line.get_xdata().tolist() == [2, 3]  # the clean epoch before is left out
-    assert line.get_ydata().tolist() == [52.0, 44.0]
+    assert line.get_xdata().tolist() == [1, 2, 3]
+    assert line.get_ydata().tolist() == [52.0, 44.0, 97.0]
     assert to_hex(line.get_color()).upper() == METHODS["sam"].color
     (band,) = ax.collections
-    edges = {round(y, 6) for x, y in band.get_paths()[0].vertices if x == 3}
+    edges = {round(y, 6) for x, y in band.get_paths()[0].vertices if x == 2}
     deviation = 4 * 2**0.5  # of 40 and 48, with one degree of freedom
     assert edges == {round(44 - deviation, 6), round(44 + deviation, 6)}
+    assert max(y for x, y in band.get_paths()[0].vertices) <= 100
 
 
 def test_a_single_seed_has_no_band(ax: Axes) -> None:
@@ -59,18 +60,25 @@ def test_panels_hold_both_accuracies_and_the_level(tmp_path: Path) -> None:
     assert online.lines[1].get_ydata() == pytest.approx([61.0, 51.0])  # gcsam, percent
     assert now.lines[0].get_ydata() == pytest.approx([71.0, 61.0])  # sgd
     for lower in (first, second):
-        (level,) = lower.lines
-        assert level.get_ydata().tolist() == LEVEL.tolist()
-        assert lower.get_xlim() == (2.5, 4.5)  # from the first hour on
-    assert [ax.get_ylabel() for ax in figure.axes] == ["online accuracy [%]", "accuracy now [%]"] + ["severity"] * 2
+        (level,) = lower.patches
+        assert level.get_data().values.tolist() == [1.5, 3.0]  # the clean epochs before are left out
+        assert level.get_data().edges.tolist() == [0.5, 1.5, 2.5]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["accuracy [%]", "", "severity", ""]
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == ["SGD", "GCSAM", "± 1 standard deviation over seeds"]
+    assert shown == ["SGD", "GCSAM", "± 1 s.d."]
 
 
 def test_one_seed_is_told_by_the_legend(tmp_path: Path) -> None:
     figure = figure_drift(drifting(tmp_path, seeds=1))
     assert figure is not None
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SGD", "GCSAM"]
+
+
+def test_runs_of_uneven_length_end_where_they_end(ax: Axes) -> None:
+    """A run that was stopped leaves a gap, not a mean over fewer seeds."""
+    draw_hours(ax, {"sam": np.array([[50.0, 40.0], [60.0, np.nan]])})
+    assert ax.lines[0].get_ydata()[0] == 55.0
+    assert np.isnan(ax.lines[0].get_ydata()[1])
 
 
 def test_without_a_drift_there_is_no_figure(runs: list[Run]) -> None:
