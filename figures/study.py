@@ -18,6 +18,7 @@ from figures.checkpoints import figure_checkpoints
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
 from figures.covariance import figure_covariance
+from figures.drift import figure_drift
 from figures.evolution import figure_evolution
 from figures.gradient import figure_gradient
 from figures.line import figure_lines
@@ -58,6 +59,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "tails": figure_tails,
     "noise_spectrum": figure_covariance,
     "accuracy": figure_accuracy,
+    "drift": figure_drift,
 }
 # Without these a file depends on the day it was made.
 _METADATA: dict[str, dict[str, str | None]] = {

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import compare, files, measure, noise, path, study, surface, train, trajectory
+from landscape.commands import compare, files, measure, noise, path, robustness, study, surface, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -26,6 +26,7 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
     trajectory.trajectory,
     path.path,
     noise.noise,
+    robustness.robustness,
 )
 FINISHED_WORK: tuple[Callable[..., None], ...] = (
     files.figures,

@@ -141,13 +141,14 @@ def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
     from analysis.report.budget import seconds_of_a_gradient
     from gcsam.training import TrainConfig, load_data, train
     from gcsam.training.config import METHODS
+    from gcsam.training.drift import Stream
 
     settings = TrainConfig(**{**config.settings(method, 0), "device": device})
     splits = load_data(settings, device)
-    steps = settings.epochs * splits.train.num_batches(settings.batch_size)
+    steps = Stream(settings, splits).num_steps
     ascends = METHODS[settings.method]["ascends"] and settings.rho > 0
     limit = min(TIMED_STEPS * settings.batch_size, len(splits.train))
-    few = settings.replace(epochs=1, train_limit=limit, trajectory_every=0, trajectory_every_steps=0)
+    few = settings.replace(drift="none", epochs=1, train_limit=limit, trajectory_every=0, trajectory_every_steps=0)
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
         run = train(few, folder)
         batches = splits.train.all_batches(settings.batch_size, config.samples)

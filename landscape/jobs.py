@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.store import list_measurements
-from landscape import stages
+from landscape import robustness, stages
 from landscape.noise_stages import minibatch
 from landscape.progress import Display
 from landscape.results import DIVERGED_FILE, RUN_FILE, TRAINING
@@ -51,7 +51,7 @@ class Measurements:
     of: tuple[str, ...] = MEASURED
 
     def stages(self) -> list[Stage]:
-        """Return the measurements in order: the surface last, since it can be stopped midway."""
+        """Return the measurements of the objective, in order: the surface last, since it can be stopped midway."""
         eigenvalues, trace = stages.curvature()
         found = {
             "eigenvalues": [eigenvalues],
@@ -60,7 +60,7 @@ class Measurements:
             "noise": [stages.noise(), minibatch((self.batch_size,))],
             "surface": [scan(Scan(points=str(self.points), plan="given"))],  # which repeats to the last bit
         }
-        return [stage for name in MEASURED if name in self.of for stage in found[name]]
+        return [stage for name in found if name in self.of for stage in found[name]]
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,13 @@ class Job:
         """
         return hashlib.sha256(json.dumps(self.content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
+    @property
+    def is_tried_on_shifted_inputs(self) -> bool:
+        """Whether its robustness is measured."""
+        return self.measurements is not None and "robustness" in self.measurements.of
+
     def stages(self) -> list[Stage]:
-        """Return the measurements to be made, in order."""
+        """Return the measurements of the objective to be made, in order."""
         return [] if self.measurements is None else self.measurements.stages()
 
     def remaining(self, folder: Path) -> dict[str, float]:
@@ -131,9 +136,10 @@ class Job:
         path = folder / RUN_FILE
         if (folder / DIVERGED_FILE).is_file():
             return {}
-        if path.is_file() and "training/summary" in list_measurements(path):
-            return {stage.title: stage.weight for stage in self.stages() if not is_finished(stage, path)}
-        return {TRAINING: TRAINING_WEIGHT, **{stage.title: stage.weight for stage in self.stages()}}
+        left = robustness.left(path) if self.is_tried_on_shifted_inputs else {}
+        left |= {stage.title: stage.weight for stage in self.stages() if not is_finished(stage, path)}
+        is_trained = path.is_file() and "training/summary" in list_measurements(path)
+        return left if is_trained else {TRAINING: TRAINING_WEIGHT, **left}
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +188,8 @@ def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:
             raise
         (folder / DIVERGED_FILE).write_text(f"{error}\n", encoding="utf-8")
         return
+    if job.is_tried_on_shifted_inputs:
+        robustness.measure_robustness(run, device, shown, splits=splits)
     if job.measurements is not None:
         subject = run_subject(run, device, limit=job.measurements.samples, splits=splits)
         measure(subject, job.stages(), shown)

@@ -28,7 +28,8 @@ else:
     import tomli as tomllib
 
 Positive = Annotated[float, Field(gt=0)]
-Measured = Literal["eigenvalues", "trace", "sharpness", "noise", "surface"]  # `landscape.study_parts.MEASURED`
+# `landscape.study_parts.MEASURED`
+Measured = Literal["robustness", "eigenvalues", "trace", "sharpness", "noise", "surface"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A name becomes part of the name of a folder, on every system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 # The settings of training that a sweep can vary, in the order in which they are swept.
 SWEPT = ("rho", "label_noise")
 # What can be measured on a trained run, in this order; the surface is last, since it can be stopped midway.
-MEASURED = ("eigenvalues", "trace", "sharpness", "noise", "surface")
+MEASURED = ("robustness", "eigenvalues", "trace", "sharpness", "noise", "surface")
 
 
 @dataclass(frozen=True)

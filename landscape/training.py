@@ -37,6 +37,9 @@ HISTORY: dict[str, tuple[tuple[str, ...], str, str]] = {
     "gradient_norm": (("epoch",), "loss/weight", "||g|| of the epoch's batches, root mean square"),
     "seconds": (("epoch",), "s", "wall-clock time of the epoch's steps"),
     "gradient_evaluations": (("epoch",), "1", "batch gradients since the start"),
+    "severity": (("epoch",), "1", "of the drift's corruption, up to 5; 0 before it begins"),
+    "online_accuracy": (("epoch",), "1", "train_accuracy of an hour of the stream; NaN before it begins"),
+    "current_accuracy": (("epoch",), "1", "after the hour, on validation images corrupted as it was; NaN before"),
     "ascent_ratio_total": (("epoch",), "1", "||Pg|| / ||g|| of the epoch's first batch"),
     "ascent_ratio": (("epoch", "layer"), "1", "the same for each weight that P acts on"),
     "step_loss": (("step",), "loss", "of each batch, before its step"),
@@ -50,6 +53,7 @@ SUMMARY: dict[str, Text] = {
     "validation_accuracy": ("1", "of the selected weights, as a fraction"),
     "test_loss": ("loss", "of the selected weights"),
     "test_accuracy": ("1", "of the selected weights, as a fraction; never used to select"),
+    "online_accuracy": ("1", "mean over the drifting stream, as a fraction; only where there is one"),
     "seconds": ("s", "wall-clock time of all steps"),
     "step_seconds_median": ("s", "wall-clock time of a step"),
     "step_memory_bytes": ("B", "memory of a step at its peak: weights, states, gradients, activations"),
@@ -148,6 +152,7 @@ def history_of(run: TrainRun) -> Measurement:
     variables = {
         name: Variable(np.asarray(run.history[name]), dims, units, description)
         for name, (dims, units, description) in HISTORY.items()
+        if name in run.history
     }
     variables["layers"] = Variable(_texts(run.layers), ("layer",), description="weights that P acts on")
     return Measurement("TrainingHistory", variables)
@@ -163,6 +168,8 @@ def summary_of(run: TrainRun, name: str = "") -> Measurement:
     summary = {**run.summary, "method": name or run.summary["method"]}
     variables = {}
     for key, (units, description) in SUMMARY.items():
+        if key == "online_accuracy" and key not in summary:
+            continue  # without a drift there is no stream
         value = summary.get(key, math.nan)  # a run finished by an earlier version lacks some
         data = _texts(value) if isinstance(value, str) else np.asarray(value)
         variables[key] = Variable(data, (), units, description)

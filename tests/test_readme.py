@@ -103,6 +103,16 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     assert all(path.is_file() for path in made)
 
 
+@pytest.mark.slow
+def test_shifted_inputs_and_a_drift(tmp_path: Path) -> None:
+    """The block as it stands, on fewer images; the study is only planned."""
+    (block,) = [block for block in SHELL if "landscape robustness" in block]
+    robustness, train, study = block.splitlines()
+    run(f"{train} --model mlp --train-limit 200 --test-limit 30", tmp_path)
+    run(re.sub(r"runs/digits/runs/\S+", "runs/drift", robustness), tmp_path)
+    run(study.replace("landscape/studies", f"{ROOT}/landscape/studies").replace(".toml ", ".toml --dry-run "), tmp_path)
+
+
 def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^make (\w+)", SHELL[0], flags=re.MULTILINE)
     assert targets == ["study", "test"]

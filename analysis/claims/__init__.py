@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.claims.hypotheses import CLAIMS, Claim
+from analysis.claims.claim import Claim
+from analysis.claims.hypotheses import CLAIMS
 from analysis.claims.p_values import holm
 from analysis.claims.power import detectable, effect_size, seeds_needed
 from analysis.claims.statistics import Interval, bootstrap_interval, mean_interval, rank_correlation, spread_ratio

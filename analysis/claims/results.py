@@ -12,7 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from analysis.claims.hypotheses import CLAIMS, Claim
+from analysis.claims.claim import Claim
+from analysis.claims.hypotheses import CLAIMS
 from analysis.claims.statistics import CONFIDENCE
 from analysis.claims.table import RunTable
 from analysis.claims.verdict import MIN_SEEDS, judge, overall

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 # none in its first epoch.
 TARGET_ACCURACY = 0.95
 TYPE = "RunTable"
+CORRUPTED = "corrupted_accuracy."  # begins the column of one kind of corruption
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def collect(run_paths: Iterable[str | os.PathLike[str]], *, target_accuracy: flo
 
     Returns:
         A row per run in the given order. Columns are every number of `/training/summary` and those of `DERIVED`, and
-        `ascent_ratio.<layer>`. A measurement that a run lacks is NaN there.
+        `ascent_ratio.<layer>` and `corrupted_accuracy.<corruption>`. A measurement that a run lacks is NaN there.
 
     Raises:
         ValueError: The target is out of range, or a run has no `/training/summary`.
@@ -170,6 +171,8 @@ DERIVED: dict[str, tuple[str, str]] = {
     "average": ("loss", "average-case sharpness"),
     "worst_adaptive": ("loss", "adaptive worst-case sharpness"),
     "average_adaptive": ("loss", "adaptive average-case sharpness"),
+    "corrupted_accuracy": ("1", "test accuracy under corruption, mean over the kinds and the severities above 0"),
+    "corruption_gap": ("1", "test accuracy on clean images minus that under corruption"),
     **{
         f"{kind}_noise_{part}": (unit, f"{what} of the {kind} per-sample gradients, all parameters")
         for kind in ("raw", "centralized", "control")
@@ -210,6 +213,7 @@ def _row(path: Path, summary: Measurement, target_accuracy: float) -> dict[str, 
     }
     row["generalization_gap"] = row.get("train_accuracy", math.nan) - row.get("test_accuracy", math.nan)
     row |= _from_history(get("training/history"), target_accuracy)
+    row |= _from_robustness(get("training/robustness"))
     row |= _from_eigenvalues(_numbers(get("curvature/eigenvalues"), "values"))
     for name in ("trace", "trace_centralized"):
         row[name] = _scalar(get(f"curvature/{name}"), "value")
@@ -244,6 +248,17 @@ def _from_history(history: Measurement, target_accuracy: float) -> dict[str, flo
     return row
 
 
+def _from_robustness(robustness: Measurement) -> dict[str, float]:
+    """Return the mean accuracy under corruption, of all kinds and of each; the clean images are severity 0."""
+    if not {"accuracy", "corruption"} <= robustness.variables.keys():
+        return {}
+    accuracy = robustness.variables["accuracy"].data.astype(np.float64)  # [corruption, severity]
+    mean = float(accuracy[:, 1:].mean())
+    row = {"corrupted_accuracy": mean, "corruption_gap": float(accuracy[0, 0]) - mean}
+    names = robustness.variables["corruption"].data.tolist()
+    return row | {f"{CORRUPTED}{name}": float(own[1:].mean()) for name, own in zip(names, accuracy, strict=True)}
+
+
 def _from_eigenvalues(values: Array) -> dict[str, float]:
     """Return the largest value and its ratio to the fifth; a ratio of other than positive values says nothing."""
     has_ratio = values.size >= 5 and values[4] > 0
@@ -275,6 +290,11 @@ def _column(name: str, numbers: list[float], summaries: list[Measurement], targe
         description = description.format(target=target_accuracy)
     elif stored is not None:
         units, description = stored.units, stored.description
+    elif name.startswith(CORRUPTED):
+        units, description = (
+            "1",
+            f"test accuracy under {name.removeprefix(CORRUPTED)}, mean over the severities above 0",
+        )
     else:
         units, description = "1", f"||Pg|| / ||g|| of {name.removeprefix('ascent_ratio.')}, mean over the epochs"
     return Variable(np.array(numbers), ("run",), units, description)

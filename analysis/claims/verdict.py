@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.claims.claim import Claim, as_asked
 from analysis.claims.effects import Effect, paired_effect, rank_effect
-from analysis.claims.hypotheses import CLAIMS, SAME_AS_SAM, Claim, as_asked
+from analysis.claims.hypotheses import CLAIMS, SAME_AS_SAM
 from analysis.claims.p_values import holm
 from analysis.claims.statistics import CONFIDENCE, Array, Interval
 from analysis.claims.table import RunTable
@@ -84,7 +85,8 @@ def judge(table: RunTable, claims: Sequence[Claim] = CLAIMS, confidence: float =
 
     Returns:
         A verdict per claim, "supported", "contradicted" or "inconclusive", in the order of `claims`. Effects are
-        percent (of the control, for a level of 1), percentage points or rank correlations.
+        percent (of the control, for a level of 1), percentage points or rank correlations. A claim that needs what no
+        run has is returned as an untested one.
 
     References:
         Holm, Scand. J. Statist. 6 (1979), for the corrected p values.

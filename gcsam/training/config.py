@@ -9,37 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gcsam.training.base_options import OPTIMIZERS, base_arguments, check_base_options
+from gcsam.training.drift import NO_DRIFT, check_drift
 from gcsam.training.functions import check_name
+from gcsam.training.methods import METHODS, OVERRIDES
 from gcsam.training.models import MODELS
 
 __all__ = ["DATA_NAMES", "METHODS", "MODELS", "OPTIMIZERS", "TrainConfig", "resolve_device"]
 
 DATA_NAMES = ("digits", "cifar10")
 """Data sets known by name; beside them "npz:FILE", "folder:DIR" and "package.module:function"."""
-
-METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
-    "sgd": {"ascends": False, "centralize_ascent": False, "centralize_descent": False},
-    "gc": {"ascends": False, "centralize_ascent": False, "centralize_descent": True},
-    "sam": {"ascends": True, "centralize_ascent": False, "centralize_descent": False},
-    "gcsam": {"ascends": True, "centralize_ascent": True, "centralize_descent": False},
-    "random": {"ascends": True, "centralize_ascent": True, "centralize_descent": False, "projection": "random"},
-    "sam-matched": {"ascends": True, "centralize_ascent": False, "centralize_descent": False, "radius": "matched"},
-    "fsam": {"ascends": True, "centralize_ascent": False, "centralize_descent": False, "friendly": 1.0},
-})
-"""Method to switches of `gcsam.GCSAM`; without an ascent rho is 0. "sgd" means the base optimizer alone. Controls of
-gcsam: "random", a random projection of the same rank, drawn from the run's seed; "sam-matched", SAM at the radius
-q * rho; "fsam", Friendly-SAM. Any other point is one of these with the settings below: "sam" with
-centralize_descent=True, "gcsam" with radius="published"."""
-_OVERRIDES = ("centralize_ascent", "centralize_descent", "projection", "friendly")
 
 _WITH_MOMENTUM = ("SGD", "RMSprop")
 _WITHOUT_DECAY = ("Rprop",)
@@ -90,7 +75,14 @@ class TrainConfig(BaseModel):
         select: "validation" keeps the weights of the latest epoch whose validation accuracy is within one standard
             error (binomial) of the best: the rule of Breiman et al. (1984). The best epoch itself is chosen by luck
             among near-equal ones, at various depths of training, and minima must be compared at equal depth.
-            "last" keeps the last.
+            "last" keeps the last, and is the default where there is a drift.
+        drift: Name of a corruption (`gcsam.training.corruptions`) under which the images drift while they are trained
+            on; an epoch is then an hour of a stream (`gcsam.training.drift`). "none": no drift. A learning rate that
+            ends at 0 cannot follow one: take schedule "constant".
+        drift_severity: Of the last hour, in (0, 5]; it rises linearly by the hour.
+        drift_after: Clean epochs before the stream begins, < epochs.
+        drift_stream: "fresh" gives each hour images that no epoch saw before: equal parts of the training images, or of
+            their second half where the first was trained on in clean epochs. "repeat" gives every hour all of them.
         trajectory_every: Keep the weights of every so many epochs, the initial ones included. 0: none.
         trajectory_every_steps: The same for every so many steps, beside those.
 
@@ -132,6 +124,10 @@ class TrainConfig(BaseModel):
     test_limit: int | None = Field(default=None, ge=1)
     image_size: int | None = Field(default=None, ge=1)
     select: Literal["validation", "last"] = "validation"
+    drift: str = NO_DRIFT
+    drift_severity: float = Field(default=3.0, gt=0, le=5)
+    drift_after: int = Field(default=0, ge=0)
+    drift_stream: Literal["fresh", "repeat"] = "fresh"
     trajectory_every: int = Field(default=0, ge=0)
     trajectory_every_steps: int = Field(default=0, ge=0)
 
@@ -199,7 +195,7 @@ class TrainConfig(BaseModel):
         """Return the arguments of `gcsam.GCSAM` after the class of the base optimizer."""
         switches = dict(METHODS[self.method])
         arguments: dict[str, Any] = {"rho": self.rho if switches.pop("ascends") else 0.0, **switches}
-        arguments |= {name: getattr(self, name) for name in _OVERRIDES if getattr(self, name) is not None}
+        arguments |= {name: getattr(self, name) for name in OVERRIDES if getattr(self, name) is not None}
         arguments |= {"adaptive": self.adaptive, "eta": self.eta, "radius": self.radius}
         arguments |= {"friendly_decay": self.friendly_decay, "perturbation": self.perturbation}
         arguments |= {"projection_seed": self.seed % 2**32}
@@ -232,6 +228,8 @@ class TrainConfig(BaseModel):
             settings["data"] = f"{kind}:{Path(path).expanduser().absolute()}"
         if settings.get("momentum") is None and settings.get("optimizer", "SGD") == "SGD":
             settings["momentum"] = 0.9
+        if settings.get("drift", NO_DRIFT) != NO_DRIFT:
+            settings.setdefault("select", "last")
         return settings
 
     @model_validator(mode="after")
@@ -245,6 +243,7 @@ class TrainConfig(BaseModel):
         check_name(self.model, MODELS, "model", functions=True)
         check_name(self.method, METHODS, "method")
         check_name(self.optimizer, OPTIMIZERS, "optimizer")
+        check_drift(self)
         if self.data == "cifar10" and self.root is None:
             raise ValueError("data 'cifar10' needs root, the folder that holds cifar-10-batches-py; got none")
         if self.momentum is not None and self.optimizer not in _WITH_MOMENTUM:

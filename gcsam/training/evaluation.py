@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["evaluate"]
+__all__ = ["EVALUATION_BATCH", "evaluate"]
+
+EVALUATION_BATCH = 512
+"""Images at a time; one number, so that two evaluations of the same weights round alike."""
 
 
 @torch.no_grad()

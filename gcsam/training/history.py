@@ -30,6 +30,7 @@ _EPOCH = {
     "ascent_ratio": torch.float64,
 }
 _STEP = ("step_loss", "step_seconds")
+_DRIFT = dict.fromkeys(("severity", "online_accuracy", "current_accuracy"), torch.float64)
 
 
 class History:
@@ -38,11 +39,13 @@ class History:
     Args:
         layers: Length of a row of ascent_ratio.
         stored: What `tensors` returned, to go on from.
+        drifts: Whether a row has the columns of a drift.
     """
 
-    def __init__(self, layers: int, stored: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, layers: int, stored: Mapping[str, Tensor] | None = None, *, drifts: bool = False) -> None:
         self._layers = layers
-        names = (*_EPOCH, *_STEP)
+        self._epoch = _EPOCH | _DRIFT if drifts else _EPOCH
+        names = (*self._epoch, *_STEP)
         self._rows: dict[str, list[Any]] = {name: [] if stored is None else stored[name].tolist() for name in names}
 
     def add_step(self, loss: float, seconds: float) -> None:
@@ -61,7 +64,7 @@ class History:
         Args:
             **row: Every name of a row.
         """
-        for name in _EPOCH:
+        for name in self._epoch:
             self._rows[name].append(row[name])
 
     def total(self, name: str) -> float:
@@ -82,11 +85,11 @@ class History:
 
     def last(self) -> dict[str, float]:
         """Return the numbers of the last epoch."""
-        return {name: self._rows[name][-1] for name in _EPOCH if name != "ascent_ratio"}
+        return {name: self._rows[name][-1] for name in self._epoch if name != "ascent_ratio"}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all columns: [epoch], [epoch, layer] or [step]."""
-        found = {name: torch.tensor(self._rows[name], dtype=dtype) for name, dtype in _EPOCH.items()}
+        found = {name: torch.tensor(self._rows[name], dtype=dtype) for name, dtype in self._epoch.items()}
         found["ascent_ratio"] = found["ascent_ratio"].reshape(len(self._rows["epoch"]), self._layers)
         return found | {name: torch.tensor(self._rows[name], dtype=torch.float64) for name in _STEP}
 

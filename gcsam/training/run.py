@@ -37,13 +37,15 @@ class TrainRun:
             batches; where several processes perturb locally, of the first one's shares); seconds (of its steps);
             gradient_evaluations (batch gradients since the start); ascent_ratio_total, q = ||Pg|| / ||g|| of the
             epoch's first batch, and ascent_ratio [epoch, layer], the same for each layer, NaN where g = 0. One entry
-            per step: step_loss, step_seconds. Losses are mean cross entropies in nats (train_loss and step_loss with
+            per step: step_loss, step_seconds. With a drift also severity (0 before the stream begins), online_accuracy
+            (train_accuracy of an hour of the stream) and current_accuracy (on validation images corrupted as the hour
+            was), NaN before. Losses are mean cross entropies in nats (train_loss and step_loss with
             the label smoothing asked for); accuracies are fractions.
         layers: Names of the weights that P acts on, in the order of ascent_ratio.
         summary: Empty until the run is finished. Of the selected weights: selected_epoch, and loss and accuracy as
             train_*, validation_*, test_*. Of the run: seconds, step_seconds_median, step_memory_bytes
             (peak of the second step, NaN where there was one only), num_parameters, method, seed, rho (0 where the
-            method has no ascent).
+            method has no ascent), and with a drift online_accuracy, the mean over the stream's images.
     """
 
     config: TrainConfig

@@ -23,21 +23,19 @@ from torch import Tensor, nn
 from gcsam.training.augment import crop_flip
 from gcsam.training.checkpoint import CHECKPOINT, SELECTED, load_file, save_file, trajectory_file
 from gcsam.training.config import TrainConfig
-from gcsam.training.evaluation import evaluate
+from gcsam.training.drift import Stream
+from gcsam.training.evaluation import EVALUATION_BATCH, evaluate
 from gcsam.training.history import History, ascent_ratios, centralized_layers
 from gcsam.training.models import build_model
 from gcsam.training.observer import Moment, Observer
 from gcsam.training.optimizers import build_optimizer, set_learning_rate
 from gcsam.training.schedules import learning_rate
+from gcsam.training.seeds import AUGMENTATION, INITIALIZATION, NOISE, ORDER, stream_seed
 from gcsam.training.splits import Splits
 from gcsam.training.step_memory import StepMemory
 from gcsam.training.team import Team
 
 __all__ = ["Trainer", "TrainingDiverged", "initial_model", "lowest_selectable"]
-
-# Streams drawn from one seed, so that more dropout in one method cannot change the order of the data.
-_INITIALIZATION, _ORDER, _NOISE, _AUGMENTATION = 0, 1, 2, 3
-_EVALUATION_BATCH = 512
 
 
 class TrainingDiverged(RuntimeError):
@@ -55,7 +53,7 @@ def initial_model(config: TrainConfig, data: Splits) -> nn.Module:
         The network, on the CPU.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_stream(config.seed, _INITIALIZATION))
+        torch.manual_seed(stream_seed(config.seed, INITIALIZATION))
         return build_model(config.model, **data.shape)
 
 
@@ -92,12 +90,13 @@ class Trainer:
         network = team.parallel(self.model)
         self.optimizer = build_optimizer(network, config)
         self.forward = torch.compile(network) if config.compile else network
-        self.total_steps = config.epochs * data.train.num_batches(config.batch_size)
-        self.order = torch.Generator().manual_seed(_stream(config.seed, _ORDER))
-        self.augmentation = torch.Generator().manual_seed(_stream(config.seed, _AUGMENTATION))
-        torch.manual_seed(_stream(config.seed, _NOISE, team.rank))
+        self.stream = Stream(config, data)
+        self.total_steps = self.stream.num_steps
+        self.order = torch.Generator().manual_seed(stream_seed(config.seed, ORDER))
+        self.augmentation = torch.Generator().manual_seed(stream_seed(config.seed, AUGMENTATION))
+        torch.manual_seed(stream_seed(config.seed, NOISE, team.rank))
         self.layers = centralized_layers(self.model)
-        self.history = History(len(self.layers))
+        self.history = History(len(self.layers), drifts=self.stream.drifts)
         self.epoch = self.step = self.evaluations = 0
         self.best = 0.0  # validation accuracy
         self.summary: dict[str, float | int | str] = {}
@@ -107,13 +106,13 @@ class Trainer:
 
     def run_epoch(self) -> None:
         """Train for one epoch, validate, and keep the weights if they are as good as the best so far."""
-        config, data = self.config, self.data
+        config, data, train = self.config, self.data, self.stream.train(self.epoch + 1)
         self.model.train()
         rate = self._learning_rate()
         began = time.perf_counter() - self.watched_seconds
         loss, correct, squares = 0.0, 0, torch.zeros((), dtype=torch.float64, device=self.device)
         ratios: tuple[float, list[float]] = (math.nan, [])
-        for number, (inputs, labels) in enumerate(data.train.batches(config.batch_size, self.order)):
+        for number, (inputs, labels) in enumerate(train.batches(config.batch_size, self.order)):
             set_learning_rate(self.optimizer, self._learning_rate())
             augmented = crop_flip(inputs, self.augmentation) if config.augment == "crop-flip" else inputs
             found = self._step(augmented, labels, with_ratios=number == 0)
@@ -121,20 +120,21 @@ class Trainer:
             correct += found["correct"]
             squares += found["norm"].double().square()
             ratios = found.get("ratios", ratios)
-            self.show(ends_epoch=number + 1 == data.train.num_batches(config.batch_size))
+            self.show(ends_epoch=number + 1 == train.num_batches(config.batch_size))
         seconds = time.perf_counter() - self.watched_seconds - began
         self.epoch += 1
-        validation = evaluate(self.model, data.validation.all_batches(_EVALUATION_BATCH))
+        validation = evaluate(self.model, data.validation.all_batches(EVALUATION_BATCH))
         self.history.add_epoch(
             epoch=self.epoch,
-            train_loss=loss / len(data.train),
-            train_accuracy=correct / len(data.train),
+            train_loss=loss / len(train),
+            train_accuracy=correct / len(train),
             validation_loss=validation[0],
             validation_accuracy=validation[1],
             learning_rate=rate,
             gradient_norm=math.sqrt(float(squares) / (number + 1)),
             seconds=seconds,
             gradient_evaluations=self.evaluations,
+            **self.stream.columns(self.model, self.epoch, correct / len(train)),
             ascent_ratio_total=ratios[0],
             ascent_ratio=ratios[1],
         )
@@ -149,8 +149,9 @@ class Trainer:
         self.model.load_state_dict(selected["model"])
         summary: dict[str, float | int | str] = {"selected_epoch": selected["epoch"]}
         for name in ("train", "validation", "test"):
-            batches = getattr(self.data, name).all_batches(_EVALUATION_BATCH)
+            batches = getattr(self.data, name).all_batches(EVALUATION_BATCH)
             summary[f"{name}_loss"], summary[f"{name}_accuracy"] = evaluate(self.model, batches)
+        summary |= self.stream.summary(self.history.tensors())
         summary |= {
             "seconds": self.history.total("seconds"),
             "step_seconds_median": self.history.median("step_seconds"),
@@ -209,7 +210,7 @@ class Trainer:
         self.epoch, self.step, self.evaluations = state["epoch"], state["step"], state["gradient_evaluations"]
         self.best = state["best"]
         self.memory.bytes = state.get("step_memory_bytes", math.nan)  # runs of earlier versions have none
-        self.history = History(len(self.layers), state["history"])
+        self.history = History(len(self.layers), state["history"], drifts=self.stream.drifts)
 
     def keep_weights(self, kind: Literal["epoch", "step"]) -> None:
         """Write the present weights into the trajectory, if the number of epochs or steps done is one that is kept.
@@ -290,8 +291,3 @@ class Trainer:
             f"training diverged: {what} in epoch {self.epoch + 1}, step {self.step + 1}; try {smaller}. "
             f"The checkpoint after epoch {self.epoch} is kept in {self.directory}"
         )
-
-
-def _stream(seed: int, number: int, process: int = 0) -> int:
-    key = [seed, number, process] if process else [seed, number]
-    return int(np.random.SeedSequence(key).generate_state(1)[0])

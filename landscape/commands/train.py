@@ -15,6 +15,7 @@ from landscape.options import WHERE, Device, DeviceOption, Quiet
 
 TRAINING = "Training"
 DATA = "Data"
+DRIFT = "A distribution that changes"
 PROBE = "Measuring on the way"
 
 
@@ -101,6 +102,29 @@ def train(
     seed: Annotated[
         int, typer.Option("--seed", help="Of initialization and data order.", rich_help_panel=TRAINING)
     ] = 0,
+    drift: Annotated[
+        str,
+        typer.Option(
+            "--drift",
+            help="Corruption of a stream that drifts hour by hour, an epoch being an hour: gaussian_noise, shot_noise, "
+            "impulse_noise, gaussian_blur, contrast, brightness, pixelate, translation or rotation.",
+            rich_help_panel=DRIFT,
+        ),
+    ] = "none",
+    drift_severity: Annotated[
+        float, typer.Option("--drift-severity", help="Of the last hour, up to 5.", rich_help_panel=DRIFT)
+    ] = 3.0,
+    drift_after: Annotated[
+        int, typer.Option("--drift-after", help="Clean epochs before it.", rich_help_panel=DRIFT)
+    ] = 0,
+    drift_stream: Annotated[
+        str,
+        typer.Option(
+            "--drift-stream",
+            help="fresh: every image is seen in one hour only; repeat: all of them in each.",
+            rich_help_panel=DRIFT,
+        ),
+    ] = "fresh",
     trajectory_every: Annotated[
         int,
         typer.Option("--trajectory-every", help="Keep the weights of every so many epochs.", rich_help_panel=TRAINING),
@@ -147,7 +171,7 @@ def train(
     Started by [bold]torchrun -m[/bold], several processes train one network; --batch-size stays that of the whole.
 
     Kept are the weights of the latest epoch within one standard error of the best on the validation split; the test
-    split is looked at once, at the end.
+    split is looked at once, at the end. With --drift the last weights are kept.
 
     Example:  [bold]landscape train --method gcsam --probe every:50 --probe-budget 0.1 --output runs/watched[/bold]
 
@@ -184,6 +208,10 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
+        drift=drift,
+        drift_severity=drift_severity,
+        drift_after=drift_after,
+        drift_stream=drift_stream,
         trajectory_every=trajectory_every,
         trajectory_every_steps=trajectory_every_steps,
         device=device.resolve(),

@@ -39,6 +39,7 @@ def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) ->
         "noise_spectrum",
         "evolution",
         "ascent_ratio",
+        "drift",
     }
     drawn = (*(FIGURES.keys() - alone), "verdicts")
     assert names(written) == {f"{name}.{form}" for name in drawn for form in ("png", "pdf")}

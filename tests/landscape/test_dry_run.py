@@ -17,9 +17,10 @@ from landscape.study_config import StudyConfig
 from landscape.study_parts import Sweep, Tuning
 from tests.landscape.conftest import Done
 
+DRIFT = {"method": "sam", "drift": "contrast", "drift_after": 1, "batch_size": 7}
 SMALL = StudyConfig(
     train={"model": "mlp", "epochs": 3, "train_limit": 300, "test_limit": 30, "device": "cpu"},
-    methods={"sgd": {}, "wide": {"method": "sam", "batch_size": 64}, "gcsam": {"rho": 0.0}},
+    methods={"sgd": {}, "wide": {"method": "sam", "batch_size": 64}, "gcsam": {"rho": 0.0}, "stream": DRIFT},
     seeds=2,
     points=3,
     samples=50,

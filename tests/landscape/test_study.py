@@ -71,7 +71,7 @@ def test_it_writes_one_file_per_run_one_for_the_study_and_figures(study: tuple[P
     for name in NAMES:
         path = folder / "runs" / name / "run.h5"
         assert set(list_measurements(path)) == {
-            *("training/history", "training/summary", "training/measured_data"),
+            *("training/history", "training/summary", "training/measured_data", "training/robustness"),
             *("curvature/eigenvalues", "curvature/trace", "curvature/trace_centralized"),
             *("noise/gradient_noise", "noise/minibatch", "surface/plane"),
             *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),

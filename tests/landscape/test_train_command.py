@@ -43,6 +43,8 @@ CHANGED = {
     "augment": "crop-flip",
     "perturbation": "local",
 }
+# Beside each other: images that drift are not augmented.
+DRIFT = {"drift": "contrast", "drift_severity": 1.5, "drift_after": 2, "drift_stream": "repeat"}
 
 
 @pytest.fixture
@@ -60,9 +62,17 @@ def test_every_option_reaches_the_configuration(cli: Callable[..., Done], traine
     assert done.status == 0, done.err
     assert done.out == "table of run/run.h5\n"
     assert trained_with == [TrainConfig(**CHANGED, adaptive=True, compile=True)]
-    assert {*CHANGED, "adaptive", "compile"} == set(TrainConfig.model_fields) - LEFT_OUT
+    assert {*CHANGED, *DRIFT, "adaptive", "compile"} == set(TrainConfig.model_fields) - LEFT_OUT
     defaults = TrainConfig().model_dump()
-    assert all(value != defaults[name] for name, value in CHANGED.items())
+    assert all(value != defaults[name] for name, value in (CHANGED | DRIFT).items())
+
+
+def test_a_drift_keeps_the_last_weights(cli: Callable[..., Done], trained_with: list[TrainConfig]) -> None:
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in DRIFT.items()]
+    done = cli("train", "--output", "run", "--device", "cpu", *arguments)
+    assert done.status == 0, done.err
+    assert trained_with == [TrainConfig(**DRIFT, device="cpu")]
+    assert trained_with[0].select == "last"
 
 
 def test_without_options_it_is_the_default_configuration(

@@ -62,6 +62,12 @@ def write_run(path: Path, method: str = "gcsam", seed: int = 0) -> None:
     kinds = {
         kind: Measurement("BatchNoise", {"cosine": Variable(np.array(c), ("size",))}) for kind, c in cosines.items()
     }
+    accuracy = np.array([[0.5, 0.25, 0.5], [0.5, 0.125, 0.125]])  # severity 0, which counts in no mean, then two
+    robustness = {
+        "corruption": Variable(np.array(["blur", "noise"], dtype=object), ("corruption",)),
+        "accuracy": Variable(accuracy, ("corruption", "severity")),
+    }
+    write(path, "training", "robustness", Measurement("Robustness", robustness))
     write(path, "noise", "minibatch", Measurement("MinibatchNoise", {}, {}, kinds))
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims import CLAIMS, Claim
+from analysis.claims.claim import as_asked
 from analysis.claims.sweeps import COLUMNS
 from analysis.claims.table import DERIVED
 
-SUMMARY = {"train_loss", "test_accuracy", "step_seconds_median", "step_memory_bytes"}
+SUMMARY = {"train_loss", "test_accuracy", "step_seconds_median", "step_memory_bytes", "online_accuracy"}
 EXAMPLE = Claim(3, "flatter", "trace", "log-ratio", "lower", control="sam")
 
 
@@ -54,6 +55,9 @@ def test_numbers_with_verdicts() -> None:
         (7, "step_seconds_median", {""}),
         (7, "step_memory_bytes", {""}),
         (8, "label_noise_area", {"higher"}),
+        (8, "corrupted_accuracy", {"higher"}),
+        (8, "corruption_gap", {""}),  # who is worse on clean images has less to lose
+        (8, "online_accuracy", {"higher"}),
         (9, "worst", {"higher"}),
     ],
 )
@@ -72,6 +76,24 @@ def test_the_noise_that_every_projection_lowers_decides_nothing() -> None:
     relative = {claim.control_quantity for claim in CLAIMS if claim.number == 2 and claim.role == "decides"}
     kinds = ("raw", "control")  # both are beaten, or nothing is said
     assert relative == {f"{kind}_{what}" for kind in kinds for what in ("noise_scale", "ascent_cosine")}
+
+
+def test_robustness_and_drift_are_decided_against_all_three() -> None:
+    robust = [claim for claim in CLAIMS if claim.number == 8 and claim.role == "decides"]
+    assert {(claim.quantity, claim.control) for claim in robust} == {
+        (quantity, control)
+        for quantity in ("corrupted_accuracy", "online_accuracy")
+        for control in ("sam", "sgd", "gc")
+    }
+    assert {(claim.scale, claim.unit) for claim in robust} == {("difference", "percentage points")}
+
+
+def test_a_comparison_is_not_made_without_the_column_it_needs() -> None:
+    claim = replace(EXAMPLE, needs="needs more")
+    assert as_asked(claim, {"trace"}) is claim
+    assert as_asked(EXAMPLE, set()) is EXAMPLE
+    found = as_asked(claim, {"other"})
+    assert (found.role, found.number, found.statement, found.reason) == ("untested", 3, "flatter", "needs more")
 
 
 def test_minima_are_compared_at_matched_training_loss() -> None:

@@ -42,6 +42,10 @@ EXPECTED = {
     "ascent_ratio": 0.5,
     "ascent_ratio.a.weight": 1.0,
     "ascent_ratio.b.weight": 0.25,
+    "corrupted_accuracy": 0.25,
+    "corrupted_accuracy.blur": 0.375,
+    "corrupted_accuracy.noise": 0.125,
+    "corruption_gap": 0.25,
     "lambda_max": 8.0,
     "lambda_ratio": 4.0,
     "trace": 32.0,
@@ -89,6 +93,8 @@ def test_rows_are_in_the_given_order_from_files_and_folders(tmp_path: Path) -> N
     [
         ("training/history", ("epochs_to_target", "gradient_evaluations", "step_change_variance", "ascent_ratio")),
         ("training/history", ("loss_spikes", "curve_roughness")),
+        ("training/robustness", ("corrupted_accuracy", "corruption_gap")),
+        ("training/robustness/accuracy", ("corrupted_accuracy", "corruption_gap")),
         ("curvature/eigenvalues", ("lambda_max", "lambda_ratio")),
         ("curvature/trace", ("trace",)),
         ("curvature/trace_centralized", ("trace_centralized",)),
@@ -111,6 +117,7 @@ def test_what_a_run_lacks_is_nan_in_its_row_alone(tmp_path: Path, run: Path, key
         assert not math.isnan(found.values(name)[0])
         assert math.isnan(found.values(name)[1])
     alone = collect([tmp_path / "other.h5"])
+    assert not {"corrupted_accuracy", "corruption_gap"} & alone.columns.keys() or "training/robustness" not in key
     assert all(math.isnan(alone.values(name)[0]) for name in lost)
 
 
@@ -188,6 +195,7 @@ def test_table_is_saved_along_the_dimension_run(tmp_path: Path, run: Path) -> No
         assert dataset.train_loss.attrs["description"] == "mean loss on the training split"
         assert dataset.train_loss.attrs["units"] == "loss"
         assert "fifth" in dataset.lambda_ratio.attrs["description"]
+        assert "under noise" in dataset["corrupted_accuracy.noise"].attrs["description"]
         assert "b.weight" in dataset["ascent_ratio.b.weight"].attrs["description"]
     found.save(tmp_path / "study.h5", "again")
     assert RunTable.load(tmp_path / "study.h5", "again") == found

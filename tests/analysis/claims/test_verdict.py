@@ -142,7 +142,7 @@ def test_fewer_than_five_seeds_decide_nothing(claim: Claim, count: int) -> None:
     found = one(claim, runs)
     assert found.verdict == "inconclusive"
     assert found.num_seeds == count
-    assert found.reason in {f"{count} of the 5 seeds a verdict needs", "no runs of method 'gcsam'"}
+    assert found.reason in {f"{count} of the 5 seeds a verdict needs", "no runs of method 'gcsam'", claim.needs}
 
 
 def test_seeds_that_do_not_match_are_no_pairs() -> None:
@@ -347,6 +347,28 @@ def test_the_numbers_of_smoothness_are_judged_against_sam_and_sgd() -> None:
         ("curve_roughness", "sam"): "supported",
         ("curve_roughness", "sgd"): "contradicted",
     }
+
+
+ROBUST = next(claim for claim in CLAIMS if claim.quantity == "corrupted_accuracy")
+
+
+def test_a_claim_that_needs_what_no_run_has_is_untested_and_counts_for_nothing() -> None:
+    """Fails if every study without the measurement shows rows of nothing, or is held back by them."""
+    runs = table({"gcsam": {"test_accuracy": SEEDS}, "sam": {"test_accuracy": SEEDS}})
+    found = one(ROBUST, runs)
+    assert (found.claim.role, found.verdict, found.reason) == ("untested", "inconclusive", ROBUST.needs)
+    flatter = Verdict(replace(FLATTER, number=8), "supported", "")
+    assert overall([flatter, found]) == {8: "supported"}
+
+
+def test_a_claim_that_needs_what_some_runs_have_is_judged_by_them() -> None:
+    accuracy = {"corrupted_accuracy": 0.8 + 0.01 * SEEDS}
+    alone = one(ROBUST, table({"gcsam": accuracy, "sam": {"test_accuracy": SEEDS}}))
+    assert (alone.claim.role, alone.reason) == ("decides", "not measured in 6 runs; 0 of the 5 seeds a verdict needs")
+    better = {"corrupted_accuracy": 0.8 + 0.01 * SEEDS + 0.05 * SMALL}
+    found = one(ROBUST, table({"gcsam": better, "sam": accuracy}))
+    assert found.verdict == "supported"
+    assert found.effect.estimate == pytest.approx(5 * float(SMALL.mean()))
 
 
 def test_ranks_within_methods_ignore_what_lies_between_them() -> None:

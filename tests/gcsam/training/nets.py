@@ -25,6 +25,10 @@ def dropped(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
     return Dropped(in_channels * image_size**2, num_classes)
 
 
+def linear(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))
+
+
 def everything(**given: Any) -> nn.Module:
     assert sorted(given) == ["image_size", "in_channels", "num_classes"]
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(given["num_classes"]))
