@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from figures.ab import figure_ab
 from figures.accuracy import figure_accuracy
 from figures.agreement import figure_agreement
 from figures.checkpoints import figure_checkpoints
@@ -79,7 +80,7 @@ def draw_study(
     Args:
         run_paths: Result files, of one run each; any measurement may be missing.
         output_dir: Made if it does not exist; files of the same names are replaced.
-        study_path: The study's own file, for its verdicts.
+        study_path: The study's own file, for its verdicts, or the answer of a comparison.
         formats: As matplotlib knows them.
         preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
@@ -97,6 +98,7 @@ def draw_study(
             written += _save(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
             written += _save(figure_verdicts(Run(Path(study_path))), Path(output_dir), "verdicts", formats)
+            written += _save(figure_ab(Run(Path(study_path))), Path(output_dir), "ab", formats)
     return written
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from analysis.store import list_measurements
 from landscape.options import Device
 from landscape.results import RUN_FILE
 from landscape.stages import Stage, is_finished
@@ -73,7 +74,8 @@ def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
     left = {method: 0 for method in config.methods}
     for method, seed in config.runs():
         path = directory / "runs" / f"{method}-seed{seed}" / RUN_FILE
-        left[method] += not all(is_finished(stage, path) for stage in config.stages())
+        is_trained = path.is_file() and "training/summary" in list_measurements(path)
+        left[method] += not (is_trained and all(is_finished(stage, path) for stage in config.stages()))
     table = Table(
         title=f"{directory}: {len(config.runs())} runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )

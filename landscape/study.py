@@ -92,10 +92,10 @@ def run_study(
         if not any(remaining) and is_current(study_file, files) and is_current(figures, [*files, study_file]):
             shown.note(f"{directory}: all {len(tasks)} runs are finished, measured, judged and drawn; nothing to do")
         else:
-            _work(tasks, remaining, device, workers, shown)
+            do_tasks(tasks, remaining, device, workers, shown)
             with shown.stage("judging the claims"):
                 judge(files, study_file, config.to_json())
-            _draw(files, study_file, figures, shown)
+            draw(files, study_file, figures, shown)
     found = read(study_file, VERDICTS)
     show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))
 
@@ -118,14 +118,22 @@ def do_run(task: Task, shown: Display) -> None:
     measure(subject, task.config.stages(), shown)
 
 
-def _work(
+def do_tasks(
     tasks: Sequence[Task],
     remaining: Sequence[Mapping[str, float]],
     device: Device,
     workers: int | None,
     shown: Display,
 ) -> None:
-    """Do the runs that are not finished."""
+    """Do the runs that are not finished.
+
+    Args:
+        tasks: All of them.
+        remaining: Of each, what is to be done, title to weight.
+        device: Where to compute.
+        workers: Runs at a time, as for `run_study`.
+        shown: Told how far it is.
+    """
     where = device.resolve()
     todo = [
         (dataclasses.replace(task, device=where), f"run {number} of {len(tasks)} ({task.title})", stages)
@@ -139,7 +147,15 @@ def _work(
         run_tasks(do_run, work, workers or min(num_cores(), MOST_WORKERS), Board(shown, titles, stages))
 
 
-def _draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
+def draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
+    """Draw what the files hold.
+
+    Args:
+        files: Of the runs.
+        study_file: The study's own.
+        figures: Folder.
+        shown: Told that it is drawing.
+    """
     from figures import draw_study  # matplotlib takes a second to load
 
     with shown.stage("drawing"):

@@ -8,9 +8,9 @@ whatever the test and however often one looks. The union bound is used, and not 
 look to look it gives away little. A confidence sequence (the mixture t test), valid whenever one looks, is wider still,
 by a half at 5 seeds and a quarter at 10 and 20: seeds cost more than a record of the looks.
 
-What is not covered: levels are exact where the next number of seeds is chosen without the data. Following the number
-this package proposes, which is chosen from them, keeps the error as well in simulations
-(`tests/analysis/claims/test_looks.py`). Costs nothing.
+The levels are exact where the next number of seeds is chosen without the data. Following the number this package
+proposes, which is chosen from them, from 5 up to 10,000 seeds with the truth on the bound, each side errs in 2.8 % of
+simulated studies in place of 2.5 % (`tests/analysis/claims/test_looks.py` does it up to 60). Costs nothing.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def test_the_errors_of_all_looks_add_up_to_less_than_is_permitted() -> None:
 
 
 def test_means_over_five_looks() -> None:
-    """Each side errs in at most 2.5 % of studies; plain 95 % intervals do so in 8 %, which this would show."""
+    """Each side errs in at most 2.5 % of studies; plain 95 % intervals miss in 17 %, by 100,000 studies of t alone."""
     data = np.random.default_rng(0).normal(0.0, 1.0, (STUDIES, LOOKS[-1]))
     errs, plain = np.zeros((2, STUDIES), dtype=bool), np.zeros(STUDIES, dtype=bool)
     for look, seeds in enumerate(LOOKS, start=1):
@@ -36,9 +36,9 @@ def test_means_over_five_looks() -> None:
         for study, values in enumerate(data[:, :seeds]):
             found = mean_interval(values, look_confidence(look))
             errs[:, study] |= found.low > 0, found.high < 0
-            plain[study] |= found.estimate - narrower * (found.estimate - found.low) > 0
+            plain[study] |= abs(found.estimate) > narrower * (found.estimate - found.low)
     assert all(at_most(int(side.sum()), STUDIES, 0.025) for side in errs)
-    assert not at_most(int(plain.sum()), STUDIES, 0.05)
+    assert abs(plain.mean() - 0.166) < 4 * math.sqrt(0.166 * 0.834 / STUDIES)
 
 
 def test_ratios_of_spread_over_five_looks() -> None:
