@@ -73,11 +73,9 @@ def seeds_for_mean(values: Array, bound: float, confidence: float, power: float 
     spread = math.sqrt(squares / (count - 1))
 
     def settle(total: int, true_spread: float) -> float:
-        generator, more = np.random.default_rng(0), total - count
-        shift = true_spread * generator.standard_normal(DRAWS)
-        mean = distance + math.sqrt(more) / total * shift
-        inside = true_spread**2 * generator.chisquare(more - 1, DRAWS) if more > 1 else 0.0
-        deviation = np.sqrt((squares + inside + count / total * shift**2) / (total - 1))
+        shift, scatter = _go_on(np.array([[squares]]), np.array([[true_spread]]), count, total)
+        mean = distance + math.sqrt(total - count) / total * shift[:, 0]
+        deviation = np.sqrt(scatter[:, 0, 0] / (total - 1))
         return float(np.mean(mean * math.sqrt(total) > stats.t.ppf(quantile, total - 1) * deviation))
 
     ends = (math.sqrt((count - 1) / stats.chi2.ppf(share, count - 1)) for share in _RANGE_SHARES[::-1])
@@ -113,10 +111,8 @@ def seeds_for_spread(treatment: Array, control: Array, bound: float, confidence:
     sign = 1.0 if deviations[0] > deviations[1] else -1.0
 
     def settle(total: int, true_correlation: float) -> float:
-        more, generator = total - count, np.random.default_rng(0)
         root = deviations[:, None] * np.linalg.cholesky(np.array([[1, true_correlation], [true_correlation, 1]]))
-        shift = generator.standard_normal((DRAWS, 2)) @ root.T
-        whole = scatter + count / total * shift[:, :, None] * shift[:, None, :] + _wishart(generator, more - 1, root)
+        _, whole = _go_on(scatter, root, count, total)
         along, across = whole[:, 0, 0], whole[:, 1, 1]
         # sum and difference of the scaled pairs are uncorrelated where the ratio is the bound (Pitman, Morgan)
         sums, differences = along + across + 2 * whole[:, 0, 1], along + across - 2 * whole[:, 0, 1]
@@ -129,17 +125,29 @@ def seeds_for_spread(treatment: Array, control: Array, bound: float, confidence:
     return _needed(settle, count, [correlation, *ends], power)
 
 
-def _wishart(generator: np.random.Generator, degrees: int, root: Array) -> Array:
-    """Draw scatter matrices [draw, 2, 2] of as many degrees of freedom, by Bartlett's decomposition."""
-    triangle = np.zeros((DRAWS, 2, 2))
-    if degrees > 0:
-        triangle[:, 0, 0] = np.sqrt(generator.chisquare(degrees, DRAWS))
-        triangle[:, 1, 0] = generator.standard_normal(DRAWS)
-    if degrees > 1:
-        triangle[:, 1, 1] = np.sqrt(generator.chisquare(degrees - 1, DRAWS))
+def _go_on(scatter: Array, root: Array, count: int, total: int) -> tuple[Array, Array]:
+    """Draw what new seeds make of the squares and products around the mean of those at hand.
+
+    Args:
+        scatter: Of those at hand [D, D].
+        root: Cholesky factor of the covariance of new ones [D, D], whose mean is that of those at hand.
+        count: Seeds at hand.
+        total: Seeds in all, more.
+
+    Returns:
+        Mean of the new ones from that of those at hand, times the root of their number [draw, D]; scatter of all
+        [draw, D, D].
+    """
+    generator, size = np.random.default_rng(0), len(root)
+    shift = generator.standard_normal((DRAWS, size)) @ root.T
+    triangle, degrees = np.zeros((DRAWS, size, size)), total - count - 1
+    for row in range(min(size, degrees)):  # the scatter of the new ones by Bartlett's decomposition
+        triangle[:, row, row] = np.sqrt(generator.chisquare(degrees - row, DRAWS))
+        triangle[:, row + 1 :, row] = generator.standard_normal((DRAWS, size - row - 1))
     factors = root @ triangle
-    drawn: Array = factors @ factors.transpose(0, 2, 1)
-    return drawn
+    between = count / total * shift[:, :, None] * shift[:, None, :]
+    whole: Array = scatter + factors @ factors.transpose(0, 2, 1) + between
+    return shift, whole
 
 
 def _needed(settle: Callable[[int, float], float], count: int, nuisances: list[float], power: float) -> Needed:

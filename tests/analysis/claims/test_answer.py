@@ -19,6 +19,7 @@ from analysis.claims.answer import (
     held_against,
     judge_criterion,
 )
+from analysis.claims.further import seeds_for_mean, seeds_for_spread
 from analysis.claims.looks import look_confidence
 from analysis.claims.statistics import Array, Interval
 from analysis.claims.success import Criterion, parse_success
@@ -148,11 +149,19 @@ class TestNotYet:
         assert (found.needed.total, found.needed.low, found.needed.high) == (5, 5, 5)
 
     def test_open_and_how_many_seeds_it_takes(self) -> None:
-        """At the estimate of 0.4 deviations it takes about 60 seeds, at the level of the second look."""
-        ours = [0.90, 0.93, 0.91, 0.94, 0.96]
-        found = judged("accuracy larger", ours, [0.91, 0.91, 0.92, 0.92, 0.96])
-        assert (found.answer, found.reason) == (NOT_YET, "the interval includes the bound")
-        assert 5 < found.needed.low < found.needed.total < found.needed.high
+        """At the level of the look that follows: 98.75 % after the first, 99.375 % after the second."""
+        ours, theirs = [0.90, 0.93, 0.91, 0.94, 0.96], [0.91, 0.91, 0.92, 0.92, 0.96]
+        differences = np.array(ours) - np.array(theirs)
+        for look, level in ((1, 0.9875), (2, 0.99375)):
+            found = judged("accuracy >= baseline - 0.4%", ours, theirs, look)
+            assert (found.answer, found.reason) == (NOT_YET, "the interval includes the bound")
+            assert found.needed == seeds_for_mean(differences, -0.004, level)
+        spread = judged("spread smaller by 20%", ours, theirs)
+        assert spread.needed == seeds_for_spread(np.array(ours), np.array(theirs), 0.8, 0.9875)
+        ratio = judged("loss smaller by 20%", ours, theirs)
+        assert ratio.answer == NO
+        ratio = judged("loss smaller by 2%", ours, theirs)
+        assert ratio.needed == seeds_for_mean(np.log(ours) - np.log(theirs), math.log(0.98), 0.9875)
 
     def test_what_is_settled_needs_no_more(self) -> None:
         assert judged("accuracy larger", list(BASE + STEPS), BASE).needed.total == 5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.claims import further
-from analysis.claims.further import Needed, _wishart, seeds_for_mean, seeds_for_spread
+from analysis.claims.further import DRAWS, Needed, _go_on, seeds_for_mean, seeds_for_spread
 from analysis.claims.power import seeds_needed
 from analysis.claims.statistics import Array, mean_interval, spread_ratio
 
@@ -115,13 +115,23 @@ def test_more_confidence_and_more_power_take_more() -> None:
     assert seeds_for_mean(values, 0.0, 0.99).total > plain > seeds_for_mean(values, 0.0, 0.95, power=0.5).total
 
 
-def test_scatter_matrices_have_their_mean_whatever_their_degrees() -> None:
-    """E[W] = degrees * covariance; the error of a mean of 4000 is below 2 degrees^0.5 * 4 / 4000^0.5."""
-    root = np.linalg.cholesky(np.array([[4.0, 1.0], [1.0, 1.0]]))
-    for degrees in (0, 1, 2, 9):
-        drawn = _wishart(np.random.default_rng(0), degrees, root)
-        atol = 4 * math.sqrt(2 * 16 * degrees / len(drawn))
-        np.testing.assert_allclose(drawn.mean(0), degrees * np.array([[4.0, 1.0], [1.0, 1.0]]), atol=atol)
+@pytest.mark.parametrize("more", [1, 2, 3, 10])
+def test_squares_and_products_of_all_are_those_of_runs_that_are_added(more: int) -> None:
+    """Mean and deviation of each, over as many draws of runs, within four errors of the difference.
+
+    Fails if the seeds at hand, the new ones, or the distance of their means are left out.
+    """
+    covariance, seen = np.array([[4.0, 1.0], [1.0, 1.0]]), standardized(9, (2, 5))
+    root = np.linalg.cholesky(covariance)
+    shift, whole = _go_on(np.cov(seen) * 4, root, 5, 5 + more)
+    new = np.random.default_rng(10).multivariate_normal([0.0, 0.0], covariance, (DRAWS, more)).transpose(0, 2, 1)
+    runs = np.concatenate([np.broadcast_to(seen, (DRAWS, 2, 5)), new], axis=2)
+    centered = runs - runs.mean(2, keepdims=True)
+    expected = centered @ centered.transpose(0, 2, 1)
+    error = np.sqrt((whole.var(0) + expected.var(0)) / DRAWS)
+    assert (np.abs(whole.mean(0) - expected.mean(0)) < 4 * error).all()
+    np.testing.assert_allclose(whole.std(0), expected.std(0), rtol=0.15)  # of squares of normals: 2 % each, tails more
+    np.testing.assert_allclose(np.cov(shift.T), covariance, atol=4 * math.sqrt(2 * 16 / DRAWS))
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0, 2.0]])
