@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import stats
 from analysis.claims import further
 from analysis.claims.further import seeds_for_mean
 from analysis.claims.looks import counted_looks, look_confidence
+from analysis.claims.power import seeds_needed
 from analysis.claims.statistics import mean_interval, spread_ratio
 
 LOOKS = (3, 5, 8, 12, 20)
@@ -71,6 +73,12 @@ def test_following_the_number_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
                 break
             values = np.concatenate([values, generator.normal(0.0, 1.0, int(total) - len(values))])
     assert at_most(false, studies, 0.025)
+
+
+def test_the_table_of_the_page_on_comparing_is_that_of_the_second_look() -> None:
+    needed = [seeds_needed(distance, confidence=look_confidence(2)) for distance in (3, 2, 1, 0.5, 0.25, 0.1)]
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "ab.md"
+    assert f"| {' | '.join(map(str, needed))} |" in page.read_text(encoding="utf-8")
 
 
 def test_looks_count_once_and_only_where_a_verdict_was_possible() -> None:
