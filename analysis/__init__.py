@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.claims.ab import SuccessVerdict, judge_success
     from analysis.claims.results import Verdicts, verify
     from analysis.curvature.density import SpectralDensity, spectral_density
     from analysis.curvature.effective import EffectiveDimension, effective_dimension
@@ -105,6 +106,7 @@ __all__ = [
     "SharpnessReport",
     "SpectralDensity",
     "Status",
+    "SuccessVerdict",
     "Surface",
     "TailIndex",
     "TailIndices",
@@ -132,6 +134,7 @@ __all__ = [
     "gradient_tails",
     "hessian_eigenvalues",
     "hessian_trace",
+    "judge_success",
     "layer_curvature",
     "linear_path",
     "load",
@@ -160,6 +163,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "analysis.claims.ab": ("SuccessVerdict", "judge_success"),
     "analysis.claims.results": ("Verdicts", "verify"),
     "analysis.curvature.density": ("SpectralDensity", "spectral_density"),
     "analysis.curvature.effective": ("EffectiveDimension", "effective_dimension"),

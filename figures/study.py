@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from figures.ab import figure_ab
 from figures.accuracy import figure_accuracy
 from figures.agreement import figure_agreement
 from figures.checkpoints import figure_checkpoints
@@ -82,7 +83,7 @@ def draw_study(
     Args:
         run_paths: Result files, of one run each; any measurement may be missing.
         output_dir: Made if it does not exist; files of the same names are replaced.
-        study_path: The study's own file, for its verdicts and sweeps.
+        study_path: The study's own file, for its verdicts and sweeps, or the answer of a comparison.
         formats: As matplotlib knows them.
         preset: "two-column" or "one-column", see `figures.style.PRESETS`.
 
@@ -100,8 +101,8 @@ def draw_study(
             written += _save(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
             study = Run(Path(study_path))
-            written += _save(figure_verdicts(study), Path(output_dir), "verdicts", formats)
-            written += _save(figure_sweeps(study), Path(output_dir), "sweeps", formats)
+            for name, draw in (("verdicts", figure_verdicts), ("sweeps", figure_sweeps), ("ab", figure_ab)):
+                written += _save(draw(study), Path(output_dir), name, formats)
     return written
 
 

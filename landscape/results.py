@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.store import Measurement, create, list_measurements, provenance, read, read_attributes, write
 
 if TYPE_CHECKING:
+    from analysis import Result
+    from analysis.claims import RunTable
     from landscape.phases import Grids
 
 STUDY_FILE, RUN_FILE, SELECTED, FIGURES = "study.h5", "run.h5", "selected.pt", "figures"
 VERDICTS = "claims/verdicts"
 # In the folder of a run that diverged where that is an answer: a trial of a search, a point of a sweep.
 DIVERGED_FILE = "diverged.txt"
+# What a comparison of two methods came to; it also remembers how often somebody has looked.
+AB = "claims/ab"
 # What a probe sees while a run is trained; in the run's file once the run is finished.
 PROBE_FILE, PROBE = "probe.h5", "training/probe"
 # The stage that the measurements wait for.
@@ -120,22 +124,74 @@ def judge(
     """
     from analysis import verify
     from analysis.claims import collect, with_sweeps
+    from analysis.evidence import from_measurement
 
-    sweeps = [] if grids is None else grids.sweeps
-    table = with_sweeps(collect(runs).with_missing(missing), sweeps)
+    table = with_sweeps(collect(runs).with_missing(missing), [] if grids is None else grids.sweeps)
+    found: dict[str, Result] = {VERDICTS: verify(table)}
+    if target.exists() and AB in list_measurements(target):
+        found[AB] = from_measurement(read(target, AB))  # or the looks would be forgotten
+    _store(runs, target, table, found, config, grids)
+    return read(target, VERDICTS)
+
+
+def judge_ab(
+    runs: Sequence[Path], target: Path, baseline: str, candidate: str, success: str, config: str
+) -> Measurement:
+    """Judge whether one method meets criteria beside another, and write the table of runs and the answers.
+
+    The looks at fewer seeds that the file remembers count, whatever was asked then. Where nothing is new, nothing is
+    written.
+
+    Args:
+        runs: Run files of both methods.
+        target: The study's file.
+        baseline: Method that the bounds are taken from.
+        candidate: Method that is to meet them.
+        success: Criteria, see `analysis.claims.success`.
+        config: Settings of the study as JSON.
+
+    Returns:
+        The answers as stored.
+
+    Raises:
+        ValueError: As `analysis.judge_success`.
+    """
+    from analysis import judge_success
+    from analysis.claims import collect
+    from analysis.evidence import from_measurement
+
+    table, before = collect(runs), None
+    if target.exists() and AB in list_measurements(target):
+        before = read(target, AB)
+    looks = [] if before is None else before.variables["looks"].data.tolist()
+    found = judge_success(table, baseline, candidate, success, looks=looks)
+    if before is None or not is_current(target, runs) or from_measurement(before) != found:
+        _store(runs, target, table, {AB: found}, config)
+    return read(target, AB)
+
+
+def _store(
+    runs: Sequence[Path],
+    target: Path,
+    table: RunTable,
+    found: Mapping[str, Result],
+    config: str,
+    grids: Grids | None = None,
+) -> None:
+    """Make the study's file anew: all in it comes from the runs."""
     if not config:
         config = read_attributes(target)["config"] if target.exists() else "{}"
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".judging-") as folder:
         whole = Path(folder) / target.name
-        create(whole, provenance(config=config, **_origin(runs)))  # made anew: all in it comes from the runs
+        create(whole, provenance(config=config, **_origin(runs)))
         table.save(whole)
-        for sweep in sweeps:
+        for sweep in [] if grids is None else grids.sweeps:
             sweep.save(whole)
         if grids is not None and grids.tuning is not None:
             write(whole, "training", "tuning", grids.tuning)
-        verify(table).save(whole, VERDICTS.split("/")[1])
+        for key, result in found.items():
+            result.save(whole, key.split("/")[1])
         os.replace(whole, target)
-    return read(target, VERDICTS)
 
 
 def _origin(runs: Sequence[Path]) -> dict[str, str]:

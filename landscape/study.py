@@ -64,10 +64,10 @@ def run_study(
     check_executor(executor)
     claim_directory(config, directory)
     where = Where(device, workers, executor, retry)
-    with _stopped_by_sigterm(), display(quiet=quiet) as shown:
+    with stopped_by_sigterm(), display(quiet=quiet) as shown:
 
         def search(placed: Sequence[Placed]) -> None:
-            _tell_failures(placed, run_jobs(placed, where, shown), "settings are found once all trials are finished")
+            tell_failures(placed, run_jobs(placed, where, shown), "settings are found once all trials are finished")
 
         planned = phases(config, directory, search, shown.note)
         placed = [*planned.runs, *planned.sweeps]
@@ -79,7 +79,7 @@ def run_study(
     if files:
         found = read(directory / STUDY_FILE, VERDICTS)
         show(verdict_table(found), *note_lines(found), *untested_lines(found), *_where(directory, found))
-    _tell_failures(placed, outcomes, "verdicts count them as missing")
+    tell_failures(placed, outcomes, "verdicts count them as missing")
 
 
 def _conclude(
@@ -101,11 +101,20 @@ def _conclude(
             return
         with shown.stage("judging the claims"):
             judge(files, study_file, config.to_json(), grids=grids(directory), missing=config.runs())
-        _draw(files, study_file, figures, shown)
+        draw(files, study_file, figures, shown)
 
 
-def _tell_failures(placed: Sequence[Placed], outcomes: Sequence[Outcome], meaning: str) -> None:
-    """Say which runs are not finished and why, and end with an error if there are any."""
+def tell_failures(placed: Sequence[Placed], outcomes: Sequence[Outcome], meaning: str) -> None:
+    """Say which runs are not finished and why, and end with an error if there are any.
+
+    Args:
+        placed: The jobs with their folders.
+        outcomes: What became of each.
+        meaning: Of runs that are missing, for the reader.
+
+    Raises:
+        RuntimeError: There are.
+    """
     told = []
     for state in ("failed", "stopped"):
         reasons: dict[str, list[str]] = {}
@@ -120,8 +129,12 @@ def _tell_failures(placed: Sequence[Placed], outcomes: Sequence[Outcome], meanin
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Answer the signal with which a machine or a queue ends its processes as Ctrl-C is answered."""
+def stopped_by_sigterm() -> Iterator[None]:
+    """Answer the signal with which a machine or a queue ends its processes as Ctrl-C is answered.
+
+    Yields:
+        Once; the signal is answered as before afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -136,7 +149,15 @@ def _stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
+def draw(files: Sequence[Path], study_file: Path, figures: Path, shown: Display) -> None:
+    """Draw what the files hold.
+
+    Args:
+        files: Of the runs.
+        study_file: The study's own.
+        figures: Folder.
+        shown: Told that it is drawing.
+    """
     from figures import draw_study  # matplotlib takes a second to load
 
     with shown.stage("drawing"):

@@ -37,6 +37,23 @@ def study(
         bool,
         typer.Option("--quick", help="A small one that only shows how it works.", rich_help_panel=WHAT),
     ] = False,
+    compare: Annotated[
+        Optional[tuple[str, str]],  # noqa: UP045
+        typer.Option(
+            "--compare",
+            metavar="BASELINE CANDIDATE",
+            help="Two methods alone, 5 seeds by default: does the second meet --success beside the first?",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    success: Annotated[
+        str,
+        typer.Option(
+            "--success",
+            help="What --compare asks, separated by commas: 'accuracy >= baseline - 0.2%, spread smaller'.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "",
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the runs, what they cost and how long they take, and do none."),
@@ -87,16 +104,28 @@ def study(
 
     Needs no GPU and no download. Stopped by Ctrl-C, the same command goes on where it was; finished, it says so.
 
+    Two methods, and a question that is answered yes, no or not yet (docs/how-to/ab.md; exit status 0 whatever it is):
+    landscape study digits --compare sgd gcsam --success "accuracy >= baseline - 0.2%, spread smaller"
+
     A study of your own, written down in TOML (README, "Your own study"):  landscape study study.toml --dry-run
     """
     from landscape.named_studies import find_study
     from landscape.study import run_study
     from landscape.study_config import reduced
 
-    places = {"data": data, "root": None if root is None else str(root.expanduser().absolute())}
-    config = find_study(name, {key: place for key, place in places.items() if place is not None})
-    name = Path(name).stem if name.endswith(".toml") else name
+    given_places = {"data": data, "root": None if root is None else str(root.expanduser().absolute())}
+    places = {key: place for key, place in given_places.items() if place is not None}
+    config = find_study(name, places)
+    given, name = name, Path(name).stem if name.endswith(".toml") else name
     config = reduced(config) if quick else config
+    if compare is not None or success:
+        from landscape.ab import Wish, start
+
+        if points is not None:
+            raise ValueError(f"--points {points} has no use with --compare, which measures no surface; leave it out")
+        wish = Wish(given, name, compare, success, quick, output, places, device, workers, executor, retry)
+        start(wish, config, seeds, dry_run=dry_run, quiet=quiet)
+        return
     config = dataclasses.replace(config, seeds=seeds or config.seeds, points=points or config.points)
     folder = output or Path("runs") / (f"{name}-quick" if quick else name)
     if dry_run:
