@@ -13,7 +13,8 @@ from gcsam.training import load_run
 from tests.landscape.conftest import Done
 
 MISTAKES = [
-    ("study digit", r"study 'digit' is unknown; choose one of digits; did you mean 'digits'\?"),
+    ("study digit", r"study 'digit' is unknown; choose one of cifar10, .*; did you mean 'digits'\?"),
+    ("study cifar10", r"study 'cifar10' needs its data: give --root DIR, the folder that holds cifar-10-batches-py"),
     ("train --output run --model resnet-20", r"model 'resnet-20' is unknown; .*; did you mean 'resnet20'\?"),
     ("train --output run --data cifar", r"data 'cifar' is unknown; .*; did you mean 'cifar10'\?"),
     ("train --output run --method gcsma", r"method 'gcsma' is unknown; .*; did you mean 'gcsam'\?"),
