@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import compare, files, measure, noise, path, study, surface, train, trajectory
+from landscape.commands import compare, files, measure, noise, path, report, study, surface, train, trajectory
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -29,6 +29,7 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
 )
 FINISHED_WORK: tuple[Callable[..., None], ...] = (
     files.figures,
+    report.report,
     compare.compare,
     files.export,
     files.verify,
