@@ -97,14 +97,18 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     (toml,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
     (tmp_path / "mine.toml").write_text(toml.replace("seeds = 2", "seeds = 1"), encoding="utf-8")
     (block,) = [block for block in SHELL if "mine.toml" in block]
-    for command in block.splitlines():
+    reports = [line for line in LINES if line.startswith("landscape report runs/mine/")]
+    for command in [*block.splitlines(), *reports]:
         run(command, tmp_path)
     assert (tmp_path / "runs" / "mine" / "study.h5").is_file()
+    assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")[:100]
+    assert list((tmp_path / "report-figures").glob("*.png"))
 
 
 def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^make (\w+)", SHELL[0], flags=re.MULTILINE)
     assert targets == ["study", "test"]
+    targets += re.findall(r"^make (\w+)", "\n".join(SHELL[1:]), flags=re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"\n{target}:" in makefile for target in targets)
 
