@@ -17,12 +17,12 @@ from figures.report.wording import NONE, counted, label, number, signed
 COLUMNS = (
     Column("Claim", "its number", is_number=True),
     Column("Compared", "quantity, and who with whom"),
+    Column("Verdict"),
     Column("Effect [95 % interval]", "relative where in %; pp: percentage points", is_number=True),
     Column("p (Holm)", "of no effect, corrected for the number of comparisons", is_number=True),
     Column("Effect size", "mean over standard deviation of the paired differences, Hedges", is_number=True),
     Column("Seen from", "smallest effect that so many seeds find in four studies of five", is_number=True),
     Column("Seeds", "that count", is_number=True),
-    Column("Verdict"),
     Column("Caveat"),
 )
 
@@ -66,7 +66,8 @@ def effects(rows: Sequence[Row]) -> Picture | None:
     )
     caption = (
         "Effect and 95 % interval of every comparison that has one; the line marks no effect, the color the verdict. "
-        "Relative effects are factors on a logarithmic axis."
+        "Relative effects are factors on a logarithmic axis; a bar "
+        "that meets the edge goes on beyond it."
     )
     return Picture(
         "effects", "All effects at a glance", caption, words, tuple(panels), "verdicts", legend=_verdicts(rows)
@@ -112,11 +113,11 @@ def _cells(row: Row, common: str) -> tuple[Cell, ...]:
     return (
         Cell(str(row.number), row.number),
         Cell(f"{label(row.quantity)}: {comparison(row)}"),
+        Cell(row.shown),
         Cell(effect, row.effect),
         Cell(p, row.p_corrected),
         Cell(number(row.effect_size, 2), row.effect_size),
         Cell(smallest, row.detectable),
         Cell(str(row.num_seeds), row.num_seeds),
-        Cell(row.shown),
         Cell("; ".join(texts) or NONE),
     )
