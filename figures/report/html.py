@@ -38,7 +38,7 @@ def render(report: Report) -> str:
         The whole file.
     """
     sections = "\n".join(_section(section) for section in report.sections)
-    links = "".join(f'<li><a href="#{s.name}">{_text(s.title)}</a></li>' for s in report.sections)
+    links = "".join(f'<li><a href="#part-{s.name}">{_text(s.title)}</a></li>' for s in report.sections)
     style = ASSETS.joinpath("style.css").read_text(encoding="utf-8") + _colors(report)
     script = ASSETS.joinpath("page.js").read_text(encoding="utf-8")
     title = _text(report.title)
@@ -76,7 +76,7 @@ def render(report: Report) -> str:
 
 def _section(section: Section) -> str:
     blocks = "\n".join(_block(block) for block in section.blocks)
-    return f'<section id="{section.name}" aria-labelledby="{section.name}-title">\n<h2 id="{section.name}-title">{_text(section.title)}</h2>\n{blocks}\n</section>'  # noqa: E501
+    return f'<section id="part-{section.name}" aria-labelledby="part-{section.name}-title">\n<h2 id="part-{section.name}-title">{_text(section.title)}</h2>\n{blocks}\n</section>'  # noqa: E501
 
 
 def _block(block: Block) -> str:

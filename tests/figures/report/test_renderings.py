@@ -130,6 +130,9 @@ def test_the_page_is_one_file_that_asks_for_nothing(report_study: Path, tmp_path
     page = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 10e6
     assert list(path.parent.iterdir()) == [path]
+    ids = re.findall(r'\sid="([^"]+)"', re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL))
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
     assert "default-src &#x27;none&#x27;" in page
     assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc=|<link[^>]*href="(?!data:)', page)
 
