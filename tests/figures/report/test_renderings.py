@@ -137,6 +137,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(report_study: Path, tmp_path
     assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc=|<link[^>]*href="(?!data:)', page)
 
 
+@pytest.mark.slow
 def test_the_markdown_has_its_figures(report_study: Path, tmp_path: Path) -> None:
     written = write_report(tmp_path / "report.md", runs_of(report_study), study_path=report_study)
     text = written[0].read_text(encoding="utf-8")
