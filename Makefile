@@ -1,14 +1,17 @@
-# Two commands for users: `make study` and `make test`. `make check` is lint and types.
+# For users: `make study`, `make report` for its page, and `make test`. `make check` is lint and types.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: study test check clean
+.PHONY: study report test check clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/.installed
 	$(BIN)/landscape study digits
+
+report: $(VENV)/.installed
+	$(BIN)/landscape report runs/digits -o runs/digits/report.html
 
 test: $(VENV)/.installed-test
 # a process for each core, each with one thread: small networks gain nothing from a second

@@ -98,11 +98,11 @@ def draw_study(
     written = []
     with context(preset):
         for name, make in FIGURES.items():
-            written += _save(make(runs), Path(output_dir), name, formats)
+            written += save_figure(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
             study = Run(Path(study_path))
             for name, draw in (("verdicts", figure_verdicts), ("sweeps", figure_sweeps), ("ab", figure_ab)):
-                written += _save(draw(study), Path(output_dir), name, formats)
+                written += save_figure(draw(study), Path(output_dir), name, formats)
     return written
 
 
@@ -132,8 +132,8 @@ def draw_run(
             # those two are drawn already: by the study, and beneath the trajectory
             plane = None if key in {METHOD_PLANE, TRAJECTORY_PLANE} else stored_plane(run, key, name)
             if plane is not None:
-                written += _save(side_by_side([plane]), Path(output_dir), f"surface_{name}", formats)
-                written += _save(heights([plane]), Path(output_dir), f"surface_{name}_3d", formats)
+                written += save_figure(side_by_side([plane]), Path(output_dir), f"surface_{name}", formats)
+                written += save_figure(heights([plane]), Path(output_dir), f"surface_{name}_3d", formats)
     return written
 
 
@@ -160,10 +160,39 @@ def draw_checkpoints(
         SchemaError: One is not a result file of this version.
     """
     with context(preset):
-        return _save(figure_checkpoints([Run(Path(path)) for path in paths]), Path(output_dir), "checkpoints", formats)
+        return save_figure(
+            figure_checkpoints([Run(Path(path)) for path in paths]), Path(output_dir), "checkpoints", formats
+        )
 
 
-def _save(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+def figure_named(name: str, runs: Sequence[Run], study: Run | None) -> Figure | None:
+    """Return one figure of a study.
+
+    Args:
+        name: One of `FIGURES`, or "verdicts".
+        runs: As from `figures.reading.load_runs`.
+        study: The study's file, for its verdicts.
+
+    Returns:
+        None where the files do not speak to it.
+    """
+    if name == "verdicts":
+        return None if study is None else figure_verdicts(study)
+    return FIGURES[name](runs)
+
+
+def save_figure(figure: Figure | None, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    """Write a figure, whole or not at all.
+
+    Args:
+        figure: None writes nothing.
+        folder: Made if it does not exist.
+        name: Of the files, without an ending.
+        formats: As matplotlib knows them.
+
+    Returns:
+        The files written.
+    """
     if figure is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from landscape.commands import compare, files, measure, noise, path, robustness, study, surface, train, trajectory
+from landscape.commands import (
+    compare,
+    files,
+    measure,
+    noise,
+    path,
+    report,
+    robustness,
+    study,
+    surface,
+    train,
+    trajectory,
+)
 from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
@@ -30,6 +42,7 @@ ONE_STAGE: tuple[Callable[..., None], ...] = (
 )
 FINISHED_WORK: tuple[Callable[..., None], ...] = (
     files.figures,
+    report.report,
     compare.compare,
     files.export,
     files.verify,

@@ -172,4 +172,8 @@ def _where(directory: Path, found: Measurement) -> list[str]:
         lines.append(
             f"{seeds} paired seeds; a verdict takes at least {least}: give the same command with --seeds {least}"
         )
-    return [*lines, f"Numbers: {directory / STUDY_FILE}, {directory / 'runs'}. Figures: {directory / FIGURES}."]
+    return [
+        *lines,
+        f"Numbers: {directory / STUDY_FILE}, {directory / 'runs'}. Figures: {directory / FIGURES}.",
+        f"To read it all in a browser: landscape report {directory / STUDY_FILE} -o {directory / 'report.html'}",
+    ]

@@ -97,10 +97,13 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     (toml,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
     (tmp_path / "mine.toml").write_text(toml.replace("seeds = 2", "seeds = 1"), encoding="utf-8")
     (block,) = [block for block in SHELL if "mine.toml" in block]
-    for command in block.splitlines():
+    reports = [line for line in LINES if line.startswith("landscape report runs/mine/")]
+    for command in [*block.splitlines(), *reports]:
         run(command, tmp_path)
     made = [tmp_path / "runs" / "mine" / name for name in ("study.h5", "tuning.json", "figures/sweeps.png")]
     assert all(path.is_file() for path in made)
+    assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")[:100]
+    assert list((tmp_path / "report-figures").glob("*.png"))
 
 
 @pytest.mark.slow
@@ -110,12 +113,13 @@ def test_shifted_inputs_and_a_drift(tmp_path: Path) -> None:
     robustness, train, study = block.splitlines()
     run(f"{train} --model mlp --train-limit 200 --test-limit 30", tmp_path)
     run(re.sub(r"runs/digits/runs/\S+", "runs/drift", robustness), tmp_path)
-    run(study.replace("landscape/studies", f"{ROOT}/landscape/studies").replace(".toml ", ".toml --dry-run "), tmp_path)
+    run(study.replace("digits-drift ", "digits-drift --dry-run "), tmp_path)
 
 
 def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^make (\w+)", SHELL[0], flags=re.MULTILINE)
     assert targets == ["study", "test"]
+    targets += re.findall(r"^make (\w+)", "\n".join(SHELL[1:]), flags=re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"\n{target}:" in makefile for target in targets)
 

@@ -19,7 +19,7 @@ from tests.landscape.conftest import Done
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = (
     *("study", "train", "measure", "surface", "trajectory", "path", "noise", "robustness"),
-    *("figures", "compare", "export", "verify", "inspect"),
+    *("figures", "report", "compare", "export", "verify", "inspect"),
 )
 ROOT = Path(__file__).parent.parent.parent
 
