@@ -163,6 +163,8 @@ def reduced(config: StudyConfig) -> StudyConfig:
         name: {key: value for key, value in own.items() if key not in QUICK} for name, own in config.methods.items()
     }
     train = {**config.train, **QUICK}
+    if "drift_after" in train:
+        train["drift_after"] = min(train["drift_after"], 1)  # of the two epochs one is left for the stream
     return dataclasses.replace(config, train=train, methods=methods, points=5, tuning=tuning, sweep=sweep)
 
 

@@ -18,16 +18,18 @@ import pytest
 
 import analysis
 import landscape.ab
-import landscape.study
+import landscape.executors
 from analysis.claims import CLAIMS, collect, verify
 from analysis.claims.table import DERIVED
 from analysis.store import list_measurements, read, read_attributes
-from landscape.ab import MEASURED_IN, Comparison, Wish, comparison
+from landscape.ab import MEASURED_FOR, Wish, comparison
+from landscape.attempts import Outcome, Task, attempt
+from landscape.jobs import Measurements
+from landscape.named_studies import find_study
 from landscape.options import Device
-from landscape.progress import Display
 from landscape.results import AB
-from landscape.study import Task
-from landscape.study_config import STUDIES, StudyConfig
+from landscape.study_config import StudyConfig
+from landscape.study_parts import MEASURED
 from tests.analysis.claims.runs import write_run
 from tests.landscape.conftest import Done
 from tests.landscape.recorder import Recorder
@@ -56,11 +58,10 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Do the tasks in this process, keep what they show, and draw nothing."""
     display = Recorder()
 
-    def run_all(work: Callable[..., None], tasks: list[Task], *_: object) -> None:
-        for task in tasks:
-            work(task, display)
+    def run_all(work: Callable[..., Outcome], tasks: list[Task], *_: object) -> list[Outcome]:
+        return [work(task, display) for task in tasks]
 
-    monkeypatch.setattr(landscape.study, "run_tasks", run_all)
+    monkeypatch.setattr(landscape.executors, "run_tasks", run_all)
     monkeypatch.setattr(landscape.ab, "draw", lambda *_: None)
     return display
 
@@ -74,9 +75,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     wish = Wish(str(folder / "tiny.toml"), "tiny", ("plain", "gcsam"), TEXT, output=folder / "out", device=Device.CPU)
     config = comparison(read_study(folder / "tiny.toml"), "plain", "gcsam", TEXT, 3)
-    for method, seed in config.runs():
-        task = Task(config, method, seed, folder / "out" / "runs" / f"{method}-seed{seed}", "cpu")
-        landscape.study.do_run(task, Display())
+    for job in config.jobs():
+        attempt(Task(job, folder / "out" / "runs" / job.name, "cpu"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(landscape.ab, "draw", lambda *_: None)
         landscape.ab.run_comparison(config, wish, quiet=True)
@@ -99,7 +99,7 @@ def options(*more: str, text: str = TEXT) -> list[str]:
 def test_only_what_the_criteria_need_is_made(done: Path) -> None:
     runs = sorted(path.name for path in (done / "out" / "runs").iterdir())
     assert runs == [f"{method}-seed{seed}" for method in ("gcsam", "plain") for seed in range(3)]
-    keys = {"training/history", "training/summary", "training/measured_data"}
+    keys = {"training/history", "training/summary"}
     assert set(list_measurements(done / "out" / "runs" / "gcsam-seed0" / "run.h5")) == keys
     assert set(list_measurements(done / "out" / "study.h5")) == {AB, "training/runs"}
     stored = StudyConfig.from_json(read_attributes(done / "out" / "study.h5")["config"])
@@ -151,7 +151,7 @@ def test_looks_are_remembered_whatever_is_asked_and_whoever_judges(
 def test_another_criterion_adds_its_measurement(cli: Callable[..., Done], copy: Path, in_process: Recorder) -> None:
     shown = cli(*options(text="noise scale smaller"))
     assert shown.status == 0, shown.err
-    assert in_process.stages == ["gradient noise"] * 6
+    assert in_process.stages == ["gradient noise", "agreement of batches"] * 6
     assert np.isfinite(read(copy / "out" / "study.h5", AB).variables["candidate_mean"].data).all()
 
 
@@ -163,43 +163,42 @@ def test_the_plan_is_shown_and_nothing_done(cli: Callable[..., Done], copy: Path
     assert in_process.stages == []
 
 
-@pytest.mark.parametrize("key", sorted(set(MEASURED_IN.values())))
-def test_each_column_comes_from_the_measurement_named(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", MEASURED[:-1])
+def test_each_column_comes_from_the_measurement_named(part: str, tmp_path: Path) -> None:
     """Fails if a criterion's measurement would not be made: with it alone the columns are there, without it not."""
-    path, columns = tmp_path / "run.h5", [name for name, measured_in in MEASURED_IN.items() if measured_in == key]
+    path, columns = tmp_path / "run.h5", [name for name, needed in MEASURED_FOR.items() if needed == part]
+    made = {stage.key for stage in Measurements(0.05, 3, None, 8, of=(part,)).stages()}
+    made |= {"training/history", "training/summary", *(["training/robustness"] if part == "robustness" else [])}
     write_run(path)
     with h5py.File(path, "r+") as file:
-        for other in list_measurements(path):
-            if not other.startswith("training/") and other != key:
-                del file[other]
+        for other in set(list_measurements(path)) - made:
+            del file[other]
     table = collect([path])
-    assert {name for name in MEASURED_IN if np.isfinite(table.values(name)).all()} == set(columns)
+    assert {name for name in MEASURED_FOR if np.isfinite(table.values(name)).all()} == set(columns)
     assert set(columns) <= set(DERIVED)
 
 
 def test_all_other_columns_come_with_the_training(tmp_path: Path) -> None:
     write_run(tmp_path / "run.h5")
     with h5py.File(tmp_path / "run.h5", "r+") as file:
-        for kind in ("curvature", "sharpness", "noise"):
+        for kind in ("curvature", "sharpness", "noise", "training/robustness"):
             del file[kind]
     table = collect([tmp_path / "run.h5"])
-    assert all(np.isfinite(table.values(name)).all() for name in DERIVED if name not in MEASURED_IN)
-    assert {stage.key for stage in StudyConfig().stages()} >= set(MEASURED_IN.values())
+    assert all(np.isfinite(table.values(name)).all() for name in DERIVED if name not in MEASURED_FOR)
+    assert set(MEASURED) >= set(MEASURED_FOR.values())
 
 
 def test_methods_of_a_file_and_methods_by_name() -> None:
     study = StudyConfig({"data": "digits", "model": "mlp"}, {"gcsam": {"rho": 0.2}}, points=7, samples=9)
     config = comparison(study, "random", "gcsam", "lambda_max smaller, worst smaller, lambda_ratio smaller", 4)
-    assert isinstance(config, Comparison)
     assert dict(config.methods) == {"random": {}, "gcsam": {"rho": 0.2}}
     assert (config.seeds, config.points, config.samples) == (4, 7, 9)
-    assert [stage.key for stage in config.stages()] == ["curvature/eigenvalues", "sharpness/worst"]
-    assert type(config.as_study()) is StudyConfig
+    assert config.measure.of == ("eigenvalues", "sharpness")
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Comparison, Wish]]:
-    kept: list[tuple[Comparison, Wish]] = []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StudyConfig, Wish]]:
+    kept: list[tuple[StudyConfig, Wish]] = []
     monkeypatch.setattr(landscape.ab, "run_comparison", lambda config, wish, **rest: kept.append((config, wish)))
     return kept
 
@@ -209,7 +208,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Comparison, Wish]]:
     [
         ("", 5, "runs/digits-sgd-vs-gcsam"),
         ("--quick --seeds 9", 9, "runs/digits-quick-sgd-vs-gcsam"),
-        ("--workers 3 --device cpu --output 'my runs'", 5, "my runs"),
+        ("--jobs 3 --device cpu --output 'my runs'", 5, "my runs"),
     ],
 )
 def test_options_reach_the_settings_and_the_command_gives_them_back(
@@ -217,7 +216,7 @@ def test_options_reach_the_settings_and_the_command_gives_them_back(
     seeds: int,
     folder: str,
     cli: Callable[..., Done],
-    started: list[tuple[Comparison, Wish]],
+    started: list[tuple[StudyConfig, Wish]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -226,7 +225,7 @@ def test_options_reach_the_settings_and_the_command_gives_them_back(
     assert cli(*words).status == 0
     (config, wish), *_ = started
     assert (config.seeds, wish.folder) == (seeds, Path(folder))
-    assert config.train["data"] == STUDIES["digits"].train["data"]
+    assert config.train["data"] == find_study("digits", {}).train["data"]
     assert ("train_limit" in config.train) == ("--quick" in more)
     again = shlex.split(wish.command(40))
     assert cli(*again[1:]).status == 0
@@ -252,7 +251,8 @@ def test_options_reach_the_settings_and_the_command_gives_them_back(
         ),
         (
             ["--compare", "sgd", "gcsma", "--success", TEXT],
-            "method 'gcsma' is unknown; choose one of sgd, gc, sam, gcsam, random; did you mean 'gcsam'?",
+            "method 'gcsma' is unknown; choose one of sgd, gc, sam, gcsam, random, sam-matched, fsam; did you mean "
+            "'gcsam'?",
         ),
         (
             ["--compare", "sgd", "gcsam", "--success", "accuracy >= baseline", "--points", "9"],

@@ -53,7 +53,7 @@ def test_real_images_come_from_where_the_reader_keeps_them(name: str) -> None:
 
 
 def test_an_unknown_study_is_refused_with_the_nearest() -> None:
-    known = "cifar10, cifar10-label-noise, digits, digits-full, pneumonia"
+    known = "cifar10, cifar10-label-noise, digits, digits-drift, digits-full, pneumonia"
     with pytest.raises(
         ValueError,
         match=rf"^study 'digit' is unknown; choose one of {known}, or a file in TOML; did you mean 'digits'\?$",

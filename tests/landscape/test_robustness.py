@@ -18,9 +18,8 @@ from analysis.store import list_measurements, read
 from gcsam.training import TrainRun, load_run
 from gcsam.training.corruptions import CORRUPTIONS
 from landscape import robustness
+from landscape.jobs import Job, Measurements
 from landscape.robustness import KEY, SEVERITIES, left, measure_robustness
-from landscape.study import Task
-from landscape.study_config import StudyConfig
 from tests.landscape.conftest import Done
 from tests.landscape.recorder import Recorder
 
@@ -121,11 +120,12 @@ def test_a_lost_result_file_is_made_and_one_of_other_weights_refused(run: TrainR
 
 def test_a_study_counts_it_among_the_work_of_a_run(run: TrainRun, tmp_path: Path) -> None:
     """Fails if the runs of a study that was finished before this measurement existed are left without it."""
-    task = Task(StudyConfig(), "gcsam", 0, run.directory, "cpu")
-    assert "robustness" in Task(StudyConfig(), "gcsam", 0, tmp_path / "none", "cpu").remaining()
-    assert "robustness" in task.remaining()
+    job = Job("gcsam", 0, {}, Measurements(0.05, 3, None, 16))
+    assert "robustness" in job.remaining(tmp_path / "none")
+    assert "robustness" in job.remaining(run.directory)
     measure_robustness(run, "cpu", Recorder())
-    assert "robustness" not in task.remaining()
+    assert "robustness" not in job.remaining(run.directory)
+    assert Job("gcsam", 0, {}, Measurements(0.05, 3, None, 16, of=())).remaining(run.directory) == {}
 
 
 def test_the_command_prints_what_the_file_holds(cli: Callable[..., Done], run: TrainRun) -> None:

@@ -157,7 +157,11 @@ def test_what_can_be_measured_is_one_list() -> None:
             "sweep.methods: 'sgd' is no method of the study; choose of sam",
         ),
         ("[methods.sgd]\n[sweep]\nrho = [0.1, 0.2]\n", 3, "sweep.rho acts on no method of the sweep"),
-        ('[methods.sam]\n[measure]\nof = ["traces"]\n', 3, "measure.of.0 must be 'eigenvalues', 'trace', 'sharpness'"),
+        (
+            '[methods.sam]\n[measure]\nof = ["traces"]\n',
+            3,
+            "measure.of.0 must be 'robustness', 'eigenvalues', 'trace'",
+        ),
         ('[methods.sam]\n[measure]\nprobe = "always"\n', 3, "measure.probe: "),
         ("[methods.sam]\n[measure]\nprobe_budget = 0.0\n", 3, "measure.probe_budget must be greater than 0, got 0.0"),
         ("[methods]\nsgd = 3\n", 2, "methods.sgd must be a valid dictionary, got 3"),

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import landscape.executors
 import landscape.study
 from analysis.claims import RunTable, SweepTable
 from analysis.store import list_measurements, read, read_attributes
+from landscape.attempts import Outcome, Task
 from landscape.phases import grids
 from landscape.results import find_runs, judge
-from landscape.study import Task, run_study
+from landscape.study import run_study
 from landscape.study_config import StudyConfig
 from landscape.study_parts import Measure, Sweep, Tuning
 from tests.landscape.recorder import Recorder
@@ -37,13 +38,12 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """Do the tasks in this process, and draw nothing; keep what was done."""
     kept: list[Task] = []
 
-    def run_all(work: Callable[..., None], given: Any, *_: object) -> None:
-        for task in given:
-            work(task, Recorder())
-            kept.append(task)
+    def run_all(work: Callable[..., Outcome], given: list[Task], *_: object) -> list[Outcome]:
+        kept.extend(given)
+        return [work(task, Recorder()) for task in given]
 
-    monkeypatch.setattr(landscape.study, "run_tasks", run_all)
-    monkeypatch.setattr(landscape.study, "_draw", lambda *_: None)
+    monkeypatch.setattr(landscape.executors, "run_tasks", run_all)
+    monkeypatch.setattr(landscape.study, "draw", lambda *_: None)
     return kept
 
 
