@@ -47,14 +47,14 @@ def figure_drift(runs: Sequence[Run]) -> Figure | None:
     Args:
         runs: As from `figures.reading.load_runs`.
     """
-    severity = _stream(runs, "severity")
+    severity = stored_stream(runs, "severity")
     if not severity:
         return None
     figure = Figure(figsize=(sizes().wide, 3.1))
     axes = figure.subplots(2, len(PANELS), sharex=True, sharey="row", squeeze=False, height_ratios=(1, 0.25))
     levels = sorted({tuple(level[np.isfinite(level)]) for whole in severity.values() for level in whole})
     for (upper, lower), (name, title) in zip(axes.T, PANELS, strict=True):
-        draw_hours(upper, {method: 100 * values for method, values in _stream(runs, name).items()})
+        draw_hours(upper, {method: 100 * values for method, values in stored_stream(runs, name).items()})
         upper.set_title(title)
         for level in levels:  # one, unless the runs drift differently
             edges = np.arange(len(level) + 1) + 0.5
@@ -74,8 +74,16 @@ def figure_drift(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
-def _stream(runs: Sequence[Run], name: str) -> dict[str, Array]:
-    """Return a column of the history by method [seed, hour], from the first hour on; of runs with a drift."""
+def stored_stream(runs: Sequence[Run], name: str) -> dict[str, Array]:
+    """Return a column of the history from the first hour on, of the runs with a drift.
+
+    Args:
+        runs: As from `figures.reading.load_runs`.
+        name: Of the column.
+
+    Returns:
+        By method [seed, hour].
+    """
     found: dict[str, list[Array]] = {}
     for run in runs:
         severity, values = run.array(HISTORY, "severity"), run.array(HISTORY, name)

@@ -30,6 +30,7 @@ from figures.plane import PLANE as METHOD_PLANE
 from figures.plane import stored_plane
 from figures.ratio import figure_ratio
 from figures.reading import Run, load_runs
+from figures.robustness import figure_robustness
 from figures.sharpness import figure_sharpness
 from figures.spectrum import figure_eigenvalues
 from figures.style import TWO_COLUMN, context
@@ -60,7 +61,14 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "tails": figure_tails,
     "noise_spectrum": figure_covariance,
     "accuracy": figure_accuracy,
+    "robustness": figure_robustness,
     "drift": figure_drift,
+}
+# Of the study's own file.
+STUDY_FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+    "verdicts": figure_verdicts,
+    "sweeps": figure_sweeps,
+    "ab": figure_ab,
 }
 # Without these a file depends on the day it was made.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -101,7 +109,7 @@ def draw_study(
             written += save_figure(make(runs), Path(output_dir), name, formats)
         if study_path is not None:
             study = Run(Path(study_path))
-            for name, draw in (("verdicts", figure_verdicts), ("sweeps", figure_sweeps), ("ab", figure_ab)):
+            for name, draw in STUDY_FIGURES.items():
                 written += save_figure(draw(study), Path(output_dir), name, formats)
     return written
 
@@ -169,15 +177,15 @@ def figure_named(name: str, runs: Sequence[Run], study: Run | None) -> Figure | 
     """Return one figure of a study.
 
     Args:
-        name: One of `FIGURES`, or "verdicts".
+        name: One of `FIGURES` or `STUDY_FIGURES`.
         runs: As from `figures.reading.load_runs`.
-        study: The study's file, for its verdicts.
+        study: The study's file.
 
     Returns:
         None where the files do not speak to it.
     """
-    if name == "verdicts":
-        return None if study is None else figure_verdicts(study)
+    if name in STUDY_FIGURES:
+        return None if study is None else STUDY_FIGURES[name](study)
     return FIGURES[name](runs)
 
 

@@ -31,7 +31,8 @@ def effect_size(values: Array, confidence: float = CONFIDENCE) -> Interval:
         confidence: Share of intervals that cover the truth, in (0, 1).
 
     Returns:
-        g, without the bias of the plain ratio; NaN throughout where N < 2 or they do not vary.
+        g, without the bias of the plain ratio; NaN throughout where N < 3 or they do not vary: of two numbers the
+        ratio has no mean, so that nothing is without bias.
 
     Raises:
         ValueError: Not one axis, a number that is not finite, or confidence out of range.
@@ -47,7 +48,7 @@ def effect_size(values: Array, confidence: float = CONFIDENCE) -> Interval:
     """
     values, quantile = checked(values), upper_quantile(confidence)
     count = len(values)
-    if count < 2 or np.ptp(values) == 0:
+    if count < 3 or np.ptp(values) == 0:
         return Interval(math.nan, math.nan, math.nan)
     plain = float(values.mean() / values.std(ddof=1))
     t = plain * math.sqrt(count)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from figures.reading import Run
-from figures.report import courses, measured, provenance, tables, verdicts
+from figures.report import conditions, courses, measured, provenance, tables, verdicts
 from figures.report.content import Answers, Block, Report, Section, Text
 from figures.report.sentences import Row, answers, read_rows
 from figures.report.wording import counted, listed, method
@@ -31,6 +31,8 @@ MISSING = {
     "noise": ("Gradient noise", "landscape noise RUN"),
     "accuracy": ("Test accuracy by seed", "two runs or more"),
 }
+# What only some studies ask for, so that nobody misses it.
+EXTRA = {"sweeps": "Sensitivity", "robustness": "Shifted inputs", "drift": "A distribution that drifts"}
 
 
 def build(study: Run | None, runs: Sequence[Run]) -> Report:
@@ -48,6 +50,9 @@ def build(study: Run | None, runs: Sequence[Run]) -> Report:
     """
     rows = read_rows(study) if study is not None else []
     sections = [Section("question", "The question", tuple(map(Text, QUESTION)))]
+    asked = tables.answer_table(study)
+    if asked is not None:
+        sections += [Section("success", "Is it good enough?", (asked,))]
     if study is not None and rows:
         sections += [_answer(study, rows), _verdicts(rows)]
     pictures: dict[str, list[Block]] = {
@@ -57,15 +62,22 @@ def build(study: Run | None, runs: Sequence[Run]) -> Report:
         "training": _some(courses.training(runs), courses.ascent_ratio(runs)),
         "noise": [*courses.noise(runs)],
         "accuracy": _some(measured.accuracy(runs)),
+        "sweeps": _some(conditions.sweeps(study)),
+        "robustness": _some(conditions.robustness(runs)),
+        "drift": _some(conditions.drift(runs)),
     }
-    sections += [Section(name, MISSING[name][0], tuple(found)) for name, found in pictures.items() if found]
+    titles = {name: title for name, (title, _) in MISSING.items()} | EXTRA
+    sections += [Section(name, titles[name], tuple(found)) for name, found in pictures.items() if found]
     table = tables.run_table(study, runs)
     if table is not None:
         sections += [Section("runs", "All runs", (table,))]
+    tuning = tables.tuning_table(study)
+    if tuning is not None:
+        sections += [Section("tuning", "How the settings were found", (tuning,))]
     if len(sections) == 1:
         where = listed([str(run.path) for run in (*([study] if study else []), *runs)][:3])
         raise ValueError(f"{where or 'no file'} holds nothing to report yet; measure first, and see landscape inspect")
-    left_out = [name for name, found in pictures.items() if not found]
+    left_out = [name for name in MISSING if not pictures[name]]
     told = _left_out(left_out, has_verdicts=bool(rows))
     sections += [Section("methods", "Methods and provenance", (*map(Text, told), *provenance.blocks(study, runs)))]
     return Report("Does GCSAM find flatter minima?", _subtitle(study, runs), tuple(sections))

@@ -13,13 +13,13 @@ import numpy as np
 
 from figures.reading import Run
 from figures.report.content import Cell, Column, Table
-from figures.report.wording import counted, label, number
+from figures.report.wording import counted, label, number, signed
 from figures.report.wording import method as method_name
 from figures.sharpness import PANELS as SHARPNESS
 from figures.spectrum import EIGENVALUES
 from figures.style import in_order
 
-RUNS, SUMMARY = "training/runs", "training/summary"
+RUNS, SUMMARY, TUNING, AB = "training/runs", "training/summary", "training/tuning", "claims/ab"
 FIRST = (
     *("test_accuracy", "validation_accuracy", "train_accuracy", "train_loss", "lambda_max", "lambda_ratio", "trace"),
     *(
@@ -61,6 +61,57 @@ def run_table(study: Run | None, runs: Sequence[Run]) -> Table | None:
     )
     caption = f"{counted(len(cells), 'run').capitalize()}; a dash is a number that was not measured. Accuracies in %."
     return Table("runs", caption, columns, cells)
+
+
+def tuning_table(study: Run | None) -> Table | None:
+    """Return a row for each trial of the search before the study, or None where nothing was tuned.
+
+    Args:
+        study: Its file, if there is one.
+    """
+    names = ("method", "seed", "lr", "rho", "validation_accuracy", "validation_loss", "chosen")
+    columns = [None if study is None else study.array(TUNING, name) for name in names]
+    if any(column is None for column in columns):
+        return None
+    rows = tuple(
+        (Cell(method_name(str(name))), Cell("yes" if chosen else "no"), *map(_cell, names[1:-1], map(float, numbers)))
+        for name, *numbers, chosen in zip(*columns, strict=True)
+    )
+    told = (Column("Method"), Column("Chosen"), *(Column(label(name), is_number=True) for name in names[1:-1]))
+    caption = f"{counted(len(rows), 'trial').capitalize()}, as many for each method, with seeds that are not judged."
+    return Table("tuning", caption, told, rows)
+
+
+def answer_table(study: Run | None) -> Table | None:
+    """Return the criteria of a comparison of two methods with their answers, or None where there was none.
+
+    Args:
+        study: Its file, if there is one.
+    """
+    names = ("criterion", "answers", "effect", "interval_low", "interval_high", "unit", "seeds_needed", "reason")
+    columns = [None if study is None else study.array(AB, name) for name in names]
+    if study is None or any(column is None for column in columns):
+        return None
+    rows = tuple(
+        (
+            Cell(str(criterion)),
+            Cell(str(answer)),
+            Cell(f"{signed(float(effect), unit)} [{signed(float(low), unit)}, {signed(float(high), unit)}]", effect),
+            Cell(number(float(needed)), needed),
+            Cell(str(reason)),
+        )
+        for criterion, answer, effect, low, high, unit, needed, reason in zip(*columns, strict=True)
+    )
+    told = [str(study.array(AB, name)) for name in ("candidate", "baseline", "answer")]
+    looks, confidence = study.array(AB, "looks"), study.array(AB, "look_confidence")
+    caption = (
+        f"Does {method_name(told[0])} meet what was asked beside {method_name(told[1])}? {told[2].capitalize()}. "
+        f"Intervals of {number(100 * float(confidence if confidence is not None else math.nan))} %, for look "
+        f"{1 if looks is None else max(len(looks), 1)} at the growing number of seeds."
+    )
+    titles = ("Criterion", "Answer", "Effect [interval]", "Seeds needed", "Reason")
+    numbers = ("Effect [interval]", "Seeds needed")
+    return Table("success", caption, tuple(Column(title, is_number=title in numbers) for title in titles), rows)
 
 
 def _cell(name: str, value: float) -> Cell:

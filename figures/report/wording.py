@@ -28,6 +28,16 @@ QUANTITIES = {
     "step_change_variance": "the step-to-step variance of the training loss",
     "step_seconds_median": "the time of a step",
     "gradient_evaluations": "the number of gradient evaluations",
+    "step_memory_bytes": "the memory of a step",
+    "loss_spikes": "the share of steps whose loss spikes",
+    "curve_roughness": "the roughness of the validation curve",
+    "rho_area": "the mean accuracy over the grid of rho",
+    "rho_drop": "the drop of accuracy over the grid of rho",
+    "label_noise_area": "the mean accuracy over the grid of label noise",
+    "label_noise_highest": "the accuracy at the highest label noise",
+    "corrupted_accuracy": "the accuracy on corrupted images",
+    "corruption_gap": "the accuracy lost on corrupted images",
+    "online_accuracy": "the online accuracy on the drifting stream",
     **{
         f"{kind}_{part}": text.format(adjective)
         for kind, adjective in (("raw", "raw"), ("centralized", "centralized"), ("control", "randomly projected"))

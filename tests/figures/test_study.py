@@ -26,7 +26,7 @@ def names(written: list[Path]) -> set[str]:
 def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     written = draw_study(sorted(study.glob("*-*.h5")), tmp_path / "new" / "figures", study_path=study / "study.h5")
-    # what a study does not measure; the tests of each draw it
+    # what these files do not hold; the tests of each draw it
     alone = {
         "trajectory",
         "lines",
@@ -40,6 +40,7 @@ def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) ->
         "evolution",
         "ascent_ratio",
         "drift",
+        "robustness",
     }
     drawn = (*(FIGURES.keys() - alone), "verdicts")
     assert names(written) == {f"{name}.{form}" for name in drawn for form in ("png", "pdf")}

@@ -55,7 +55,7 @@ def test_a_spread_has_no_size() -> None:
 
 def test_no_difference_at_all_needs_no_end_of_seeds() -> None:
     """Differences of mean zero: no number of seeds finds it; equal pairs have no spread, so nobody knows."""
-    found = paired_effect("difference", np.array([1.0, 2.0]), np.array([2.0, 1.0]), 0.0, 0.95)
+    found = paired_effect("difference", np.array([1.0, 2.0, 1.0]), np.array([2.0, 1.0, 1.0]), 0.0, 0.95)
     assert found.seeds_needed == math.inf
     assert math.isnan(paired_effect("difference", ONE, ONE, 0.0, 0.95).seeds_needed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,36 @@ def write_report_study(folder: Path, without: Sequence[str] = ()) -> Path:
     write_verdicts(study)
     write_table(study)
     return study
+
+
+def write_conditions(
+    folder: Path, clean: Mapping[str, Sequence[float]], severity: Sequence[float] = (0.0, 1.0, 3.0)
+) -> list[Path]:
+    """Write runs whose accuracy falls ten points from severity to severity, and one from the first kind to the second.
+
+    Args:
+        folder: Made if it does not exist.
+        clean: Method to the percentage of each seed at the first severity and kind.
+        severity: Stored ones.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for method, numbers in clean.items():
+        for seed, number in enumerate(numbers):
+            falls = np.array([[0.0], [1.0]]) + 10.0 * np.arange(len(severity))
+            variables = {
+                "corruption": Variable(np.array(["gaussian_noise", "blur"], dtype=object), ("corruption",)),
+                "severity": Variable(np.array(severity), ("severity",)),
+                "accuracy": Variable((number - falls) / 100, ("corruption", "severity")),
+            }
+            summary = {"method": Variable(np.array(method, dtype=object)), "seed": Variable(np.array(seed))}
+            paths.append(folder / f"{method}-{seed}.h5")
+            write(paths[-1], "training", "robustness", Measurement("Robustness", variables))
+            write(paths[-1], "training", "summary", Measurement("TrainingSummary", summary))
+    return paths
 
 
 def runs_of(study: Path) -> list[Path]:
