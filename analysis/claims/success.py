@@ -9,7 +9,7 @@ baseline:
 A quantity is a column of the run table, by its name or by one of `FRIENDLY`, or "spread": the standard deviation of the
 test accuracy over seeds ("spread of QUANTITY" for another one).
 
-What a percent means. Of an accuracy, and of what else is a difference of fractions (generalization gap, cosines): a
+What a percent means. Of an accuracy, and of what else is a difference of fractions (gaps, cosines, shares of steps): a
 percentage point, 0.2% is 0.002. Of every other quantity, and of a spread: a share of the baseline's number, so that
 "lambda_max <= baseline - 10%" asks for at most nine tenths, in the geometric mean over seeds, which takes positive
 numbers. A margin without a unit is in the quantity's own unit, for the mean of the differences. Of `>=` and `>` one
@@ -45,7 +45,8 @@ FRIENDLY = {
 # Numbers that every run remembers of its training; `DERIVED` are the others.
 SUMMARY = (
     *(f"{split}_{what}" for split in ("train", "validation", "test") for what in ("loss", "accuracy")),
-    *("selected_epoch", "seconds", "step_seconds_median", "num_parameters", "rho"),
+    *("online_accuracy", "selected_epoch", "seconds", "step_seconds_median", "step_memory_bytes", "num_parameters"),
+    "rho",
 )
 # q of single layers: "ascent_ratio.head.1"
 LAYERS = "ascent_ratio."
@@ -119,7 +120,7 @@ def is_fraction(column: str) -> bool:
     Args:
         column: Of the run table.
     """
-    return column.endswith(("accuracy", "cosine")) or column == "generalization_gap"
+    return column.endswith(("accuracy", "cosine")) or column in {"generalization_gap", "corruption_gap", "loss_spikes"}
 
 
 def _criterion(text: str, known: set[str]) -> Criterion:

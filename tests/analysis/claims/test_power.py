@@ -42,8 +42,8 @@ class TestEffectSize:
             ends.append((found.low / t, found.high / t))
         np.testing.assert_allclose(ends[0], ends[1], rtol=1e-4)
 
-    @pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0, 2.0]])
-    def test_none_without_spread(self, values: list[float]) -> None:
+    @pytest.mark.parametrize("values", [[], [1.0], [1.0, 3.0], [2.0, 2.0, 2.0]])
+    def test_none_without_spread_or_of_too_few(self, values: list[float]) -> None:
         found = effect_size(np.array(values))
         assert math.isnan(found.estimate)
         assert math.isnan(found.low)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.claims.success import FRIENDLY, POINTS, SUMMARY, Criterion, is_fraction, parse_success
-from analysis.claims.table import DERIVED, collect
+from analysis.claims.table import CORRUPTED, DERIVED, collect
 from landscape import training
 from tests.analysis.claims.runs import write_run
 
@@ -104,7 +104,8 @@ def test_the_known_columns_are_those_of_a_run(tmp_path: Path) -> None:
     numbers = {name for name, (units, _) in training.SUMMARY.items() if units} - {"seed"}
     assert set(SUMMARY) == numbers
     write_run(tmp_path / "run.h5")
-    assert set(collect([tmp_path / "run.h5"]).columns) <= {
+    columns = collect([tmp_path / "run.h5"]).columns
+    assert {name for name in columns if not name.startswith(CORRUPTED)} <= {
         *SUMMARY,
         *DERIVED,
         "ascent_ratio.a.weight",
@@ -118,5 +119,6 @@ def test_percentage_points_are_for_differences_of_fractions() -> None:
     assert fractions == {
         *(f"{split}_accuracy" for split in ("train", "validation", "test")),
         *(f"{kind}_ascent_cosine" for kind in ("raw", "centralized", "control")),
-        "generalization_gap",
+        *("corrupted_accuracy", "online_accuracy"),
+        *("generalization_gap", "corruption_gap", "loss_spikes"),
     }

@@ -111,7 +111,7 @@ def test_a_users_function_gets_what_it_asks_for(name: str) -> None:
         (f"{NETS}:no_module", "must return a torch.nn.Module, but returned int"),
         (f"{NETS}:wrong_scores", r"must return scores \[2, 3\] for images \[2, 1, 8, 8\], but returned \[2, 64\]"),
         (f"{NETS}:failing", "calling it failed: KeyError: 'weights'"),
-        (f"{NETS}:linear", "has no function 'linear'"),
+        (f"{NETS}:absent", "has no function 'absent'"),
     ],
 )
 def test_wrong_networks_are_one_line(name: str, message: str) -> None:
