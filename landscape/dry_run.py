@@ -116,7 +116,7 @@ def parts(config: StudyConfig, directory: Path) -> dict[str, list[Placed]]:
         chosen = {job.method: job.settings for job, _ in found[TUNING] if job.variant == f"trial{middle}"}
         chosen = {method: {key: own[key] for key in ("lr", "rho") if key in own} for method, own in chosen.items()}
         if (directory / TUNING_FILE).is_file():
-            chosen = found_settings(directory)
+            chosen = {**chosen, **found_settings(directory)}  # a method that was added has none yet
     found[RUNS] = list(jobs_after(config, directory, chosen).runs)
     for point in points(config, directory, chosen):
         if not point.is_base:

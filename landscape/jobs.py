@@ -153,10 +153,37 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
         {'data': 'npz:scans.npz', 'lr': 0.1}
     """
     kept = {name: value for name, value in settings.items() if name not in PLACES}
-    kind, _, path = str(kept.get("data", "")).partition(":")
-    if kind in {"npz", "folder"}:
-        kept["data"] = f"{kind}:{Path(path).name}"
+    if "data" in kept:
+        kept["data"] = place_free(str(kept["data"]))
     return kept
+
+
+def place_free(data: str) -> str:
+    """Return data without the folder they lie in, which may be another one tomorrow.
+
+    Args:
+        data: As the setting of training.
+
+    Example:
+        >>> place_free("npz:/data/scans.npz"), place_free("digits")
+        ('npz:scans.npz', 'digits')
+    """
+    kind, _, path = data.partition(":")
+    return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} and path else data
+
+
+def differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return what differs between settings and stored ones, a text for each: "lr 0.1, stored 0.2".
+
+    Args:
+        mine: Settings by name.
+        theirs: Those that are stored.
+    """
+    return [
+        f"{name} {mine.get(name, 'by default')}, stored {theirs.get(name, 'by default')}"
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name)
+    ]
 
 
 def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:

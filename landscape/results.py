@@ -215,3 +215,16 @@ def is_current(target: Path, sources: Sequence[Path]) -> bool:
         written = [path.stat().st_mtime_ns for path in target.iterdir()]
         return bool(written) and min(written) >= max(path.stat().st_mtime_ns for path in sources)
     return target.is_file() and target.stat().st_mtime_ns >= max(os.stat(path).st_mtime_ns for path in sources)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Args:
+        path: Its folder is made where it is not.
+        text: All of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

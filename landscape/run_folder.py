@@ -20,8 +20,8 @@ from typing import Any
 import filelock
 
 from landscape.errors import one_line
-from landscape.jobs import Job, without_places
-from landscape.results import RUN_FILE
+from landscape.jobs import Job, differing, without_places
+from landscape.results import RUN_FILE, write_text
 
 NOTE_FILE, FAILURE_FILE, LOCK_FILE = "job.json", "failure.txt", ".job.lock"
 
@@ -111,12 +111,12 @@ def check_folder(job: Job, folder: Path) -> None:
             f"{folder} was made by a version whose numbers differ (jobs {stored['version']}, now {wanted['version']}); "
             "give another --output, or move the folder away"
         )
-    differences = _differences(wanted["settings"], stored["settings"])
+    differences = differing(wanted["settings"], stored["settings"])
     if differences and stored["settings"].keys() != wanted["settings"].keys():
-        differences = _differences(_completed(wanted["settings"]), _completed(stored["settings"]))
+        differences = differing(_completed(wanted["settings"]), _completed(stored["settings"]))
     mine, theirs = wanted["measurements"] or {}, stored["measurements"] or {}
     both = mine.keys() & theirs.keys()
-    differences += _differences({name: mine[name] for name in both}, {name: theirs[name] for name in both})
+    differences += differing({name: mine[name] for name in both}, {name: theirs[name] for name in both})
     if differences:
         raise ValueError(
             f"{folder} holds a run with other settings ({'; '.join(differences)}); give the same, give another "
@@ -132,7 +132,7 @@ def write_note(job: Job, folder: Path) -> None:
         folder: Of the run, held.
     """
     content = {"digest": job.digest, "method": job.method, "seed": job.seed, "by": _here(), **job.content}
-    _put(folder / NOTE_FILE, json.dumps(content, indent=1))
+    write_text(folder / NOTE_FILE, json.dumps(content, indent=1))
 
 
 def write_failure(folder: Path, error: BaseException) -> str:
@@ -147,7 +147,7 @@ def write_failure(folder: Path, error: BaseException) -> str:
     """
     line = one_line(error) or type(error).__name__
     whole = "".join(traceback.format_exception(error))
-    _put(folder / FAILURE_FILE, f"{line}\n\n{_here()}\n{whole}")
+    write_text(folder / FAILURE_FILE, f"{line}\n\n{_here()}\n{whole}")
     return line
 
 
@@ -185,14 +185,6 @@ def _note(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} {mine.get(name, 'by default')}, stored {theirs.get(name, 'by default')}"
-        for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name)
-    ]
-
-
 def _completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with all defaults filled in."""
     from gcsam.training import TrainConfig
@@ -203,9 +195,3 @@ def _completed(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _here() -> str:
     return f"{socket.gethostname()} process {os.getpid()}"
-
-
-def _put(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

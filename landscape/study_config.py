@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.jobs import Job, Measurements
+from landscape.jobs import Job, Measurements, differing, place_free
+from landscape.results import write_text
 from landscape.study_parts import Measure, Sweep, Tuning
 
 CONFIG_FILE = "study.json"
@@ -139,11 +139,7 @@ class StudyConfig:
             stored: The other ones.
         """
         mine, theirs = (_compared(config) for config in (self, stored))
-        return [
-            f"{name} {mine.get(name, 'by default')}, stored {theirs.get(name, 'by default')}"
-            for name in sorted(mine.keys() | theirs.keys())
-            if mine.get(name) != theirs.get(name)
-        ]
+        return differing(mine, theirs)
 
 
 # A small study shows in a minute that everything works; its numbers mean nothing.
@@ -180,7 +176,7 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     """
     path = directory / CONFIG_FILE
     if not path.exists():
-        _write(config, path)
+        write_text(path, config.to_json())
         return
     try:
         stored = StudyConfig.from_json(path.read_text(encoding="utf-8"))
@@ -189,33 +185,12 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
     differences = config.differences(stored)
     seeds, methods = max(config.seeds, stored.seeds), {**config.methods, **stored.methods}
     if differences and not config.differences(dataclasses.replace(stored, seeds=seeds, methods=methods)):
-        _write(config, path)  # the runs that are there are among those wanted
+        write_text(path, config.to_json())  # the runs that are there are among those wanted
     elif differences:
         raise ValueError(
             f"{directory} holds a study with other settings ({'; '.join(differences)}); give the same, or another "
             "--output"
         )
-
-
-def _write(config: StudyConfig, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{CONFIG_FILE}.partial")
-    partial.write_text(config.to_json(), encoding="utf-8")
-    os.replace(partial, path)
-
-
-def place_free(data: str) -> str:
-    """Return data without the folder they lie in, which may be another one tomorrow.
-
-    Args:
-        data: As the setting of training.
-
-    Example:
-        >>> place_free("npz:/data/scans.npz"), place_free("digits")
-        ('npz:scans.npz', 'digits')
-    """
-    kind, _, path = data.partition(":")
-    return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} and path else data
 
 
 def _compared(config: StudyConfig) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 
 from analysis.store import Measurement, Variable, read
 from landscape.jobs import Job
-from landscape.results import DIVERGED_FILE, RUN_FILE
+from landscape.results import DIVERGED_FILE, RUN_FILE, write_text
 from landscape.study_config import StudyConfig
 from landscape.study_parts import Tuning
 
@@ -235,9 +234,7 @@ def _write(path: Path, trials: Sequence[Trial], best: Mapping[str, Trial]) -> No
             for trial in trials
         ],
     }
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=1))
 
 
 def _read(path: Path) -> Any:
