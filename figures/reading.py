@@ -66,6 +66,16 @@ class Run:
             return None
         return measurement.variables[variable].data
 
+    def attribute(self, key: str, name: str) -> str:
+        """Return a text stored beside the variables, empty where the file does not hold it.
+
+        Args:
+            key: Measurement, "kind/name".
+            name: Of the attribute.
+        """
+        measurement = self.measurements.get(key)
+        return "" if measurement is None else str(measurement.attributes.get(name, ""))
+
     def units(self, key: str, name: str) -> str:
         """Return the unit of a variable; empty where there is none.
 

@@ -149,7 +149,11 @@ def comparison(study: StudyConfig, baseline: str, candidate: str, success: str, 
     columns = [criterion.column for criterion in parse_success(success)]
     of = {MEASURED_FOR[column] for column in columns if column in MEASURED_FOR}
     measure = Measure(tuple(name for name in MEASURED if name in of))
-    config = dataclasses.replace(study, methods=methods, seeds=seeds, measure=measure, sweep=Sweep())
+    tuning = study.tuning
+    if tuning is not None:  # a control without what it controls is searched for like any method
+        same_as = {name: other for name, other in tuning.same_as.items() if {name, other} <= methods.keys()}
+        tuning = dataclasses.replace(tuning, same_as=same_as)
+    config = dataclasses.replace(study, methods=methods, seeds=seeds, tuning=tuning, measure=measure, sweep=Sweep())
     for name in methods:
         TrainConfig(**config.settings(name, 0))  # a mistake is told here, and not by a worker
     return config

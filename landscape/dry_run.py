@@ -115,6 +115,7 @@ def parts(config: StudyConfig, directory: Path) -> dict[str, list[Placed]]:
         middle = config.tuning.trials // 2
         chosen = {job.method: job.settings for job, _ in found[TUNING] if job.variant == f"trial{middle}"}
         chosen = {method: {key: own[key] for key in ("lr", "rho") if key in own} for method, own in chosen.items()}
+        chosen = {**chosen, **{method: chosen[other] for method, other in config.tuning.same_as.items()}}
         if (directory / TUNING_FILE).is_file():
             chosen = {**chosen, **found_settings(directory)}  # a method that was added has none yet
     found[RUNS] = list(jobs_after(config, directory, chosen).runs)

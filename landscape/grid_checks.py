@@ -22,6 +22,7 @@ def problems(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
     """
     if config.tuning is not None:
         yield from _set_twice(config)
+        yield from _led_astray(config)
     yield from _unswept(config)
     if config.measure.probe:
         from landscape.probing import wish
@@ -42,6 +43,23 @@ def _set_twice(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
             yield [*table, key], f"{named} is what [tuning] searches; leave it out there, or {key} out of [tuning]"
     if config.seeds > config.tuning.FIRST_SEED:
         yield ["seeds"], f"seeds must be at most {config.tuning.FIRST_SEED} beside [tuning], got {config.seeds}"
+
+
+def _led_astray(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
+    """Yield methods that take settings which nobody searches, or which do not fit them."""
+    assert config.tuning is not None
+    searched = [name for name in config.methods if name not in config.tuning.same_as]
+    for name, other in config.tuning.same_as.items():
+        at = ["tuning", "same_as", name]
+        if name not in config.methods:
+            yield at, f"tuning.same_as: {name!r} is no method of the study; choose of {', '.join(config.methods)}"
+        elif other not in searched:
+            yield at, f"tuning.same_as.{name}: {other!r} is not searched; choose of {', '.join(searched) or 'none'}"
+        elif config.tuning.rho is not None and config.ascends(name) != config.ascends(other):
+            yield (
+                at,
+                f"tuning.same_as.{name}: of {name} and {other} one alone has an ascent, so that rho cannot be shared",
+            )
 
 
 def _unswept(config: StudyConfig) -> Iterator[tuple[list[str], str]]:

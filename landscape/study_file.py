@@ -46,6 +46,7 @@ class _Tuning(_Table):
     lr: list[Positive] = Field(min_length=2, max_length=2)
     rho: list[Positive] | None = Field(default=None, min_length=2, max_length=2)
     seeds: int = Field(default=Tuning.seeds, ge=1)
+    same_as: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("lr", "rho")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 # The settings of training that a sweep can vary, in the order in which they are swept.
@@ -27,6 +27,9 @@ class Tuning:
         lr: Ends of the range of learning rates, searched on a logarithmic scale.
         rho: The same for the radius, searched by the methods with an ascent. None: it is left as it is.
         seeds: Runs of each trial; 1, because a trial more tells more than a seed more (our choice).
+        same_as: Methods that are not searched: method to the one whose settings it takes. For controls, which have to
+            differ from what they control in one thing alone: "SAM at the radius of GCSAM" with a rate and a radius of
+            its own would be none.
 
     Example:
         >>> Tuning(trials=3, lr=(0.01, 1.0)).points(with_rho=False)
@@ -40,6 +43,7 @@ class Tuning:
     lr: tuple[float, float]
     rho: tuple[float, float] | None = None
     seeds: int = 1
+    same_as: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Tuning:

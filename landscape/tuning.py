@@ -63,7 +63,7 @@ def tuning_jobs(config: StudyConfig, directory: Path) -> list[Placed]:
     tuning = _searched(config)
     if config.seeds > Tuning.FIRST_SEED:
         raise ValueError(f"a study that tunes has at most {Tuning.FIRST_SEED} seeds, got {config.seeds}")
-    points = {method: tuning.points(with_rho=config.ascends(method)) for method in config.methods}
+    points = {method: tuning.points(with_rho=config.ascends(method)) for method in searched_methods(config)}
     jobs = [
         Job(
             method,
@@ -74,10 +74,19 @@ def tuning_jobs(config: StudyConfig, directory: Path) -> list[Placed]:
             may_diverge=True,
         )
         for trial in range(tuning.trials)
-        for method in config.methods
+        for method in points
         for seed in range(Tuning.FIRST_SEED, Tuning.FIRST_SEED + tuning.seeds)
     ]
     return [(job, directory / TUNING / job.name) for job in jobs]
+
+
+def searched_methods(config: StudyConfig) -> list[str]:
+    """Return the methods with trials of their own: all but those that take the settings of another.
+
+    Args:
+        config: The study, with a search.
+    """
+    return [method for method in config.methods if method not in _searched(config).same_as]
 
 
 def tuned(
@@ -105,9 +114,10 @@ def tuned(
         do(placed)
         trials = [_outcome(job, folder, config.tuning) for job, folder in placed]
         best = {
-            method: choose(method, [trial for trial in trials if trial.method == method]) for method in config.methods
+            method: choose(method, [trial for trial in trials if trial.method == method])
+            for method in searched_methods(config)
         }
-        _write(path, trials, best)
+        _write(path, trials, {**best, **{method: best[other] for method, other in config.tuning.same_as.items()}})
         for trial in best.values():
             for name in config.tuning.ends(trial.settings):
                 note(
@@ -170,6 +180,7 @@ def tuning_table(directory: Path) -> Measurement | None:
         return None
     found = _read(path)
     trials, chosen = found["trials"], {method: values["trial"] for method, values in found["chosen"].items()}
+    takers = {method: values["of"] for method, values in found["chosen"].items() if values.get("of", method) != method}
 
     def numbers(name: str, units: str, description: str) -> Variable:
         values = [math.nan if trial.get(name) is None else trial[name] for trial in trials]
@@ -194,7 +205,7 @@ def tuning_table(directory: Path) -> Measurement | None:
             "validation_loss": numbers("validation_loss", "loss", "likewise"),
             "chosen": Variable(is_chosen, ("trial",), description="whether the method is judged with these settings"),
         },
-        {"rule": found["rule"]},
+        {"rule": found["rule"], "same_as": ", ".join(f"{method}: {other}" for method, other in takers.items())},
     )
 
 
@@ -221,7 +232,10 @@ def _searched(config: StudyConfig) -> Tuning:
 def _write(path: Path, trials: Sequence[Trial], best: Mapping[str, Trial]) -> None:
     content = {
         "rule": RULE,
-        "chosen": {method: {"trial": trial.trial, "settings": dict(trial.settings)} for method, trial in best.items()},
+        "chosen": {
+            method: {"of": trial.method, "trial": trial.trial, "settings": dict(trial.settings)}
+            for method, trial in best.items()
+        },
         "trials": [
             {
                 "method": trial.method,

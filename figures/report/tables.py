@@ -79,6 +79,10 @@ def tuning_table(study: Run | None) -> Table | None:
     )
     told = (Column("Method"), Column("Chosen"), *(Column(label(name), is_number=True) for name in names[1:-1]))
     caption = f"{counted(len(rows), 'trial').capitalize()}, as many for each method, with seeds that are not judged."
+    same_as = study.attribute(TUNING, "same_as") if study is not None else ""
+    for pair in filter(None, same_as.split(", ")):
+        control, other = map(method_name, pair.split(": "))
+        caption += f" The control {control} has the settings found for {other}."
     return Table("tuning", caption, told, rows)
 
 

@@ -196,6 +196,15 @@ def test_methods_of_a_file_and_methods_by_name() -> None:
     assert config.measure.of == ("eigenvalues", "sharpness")
 
 
+def test_a_control_keeps_the_settings_of_what_it_controls_only_beside_it() -> None:
+    """Fails if a search asks for the settings of a method that is not compared."""
+    study = find_study("digits-full", {})
+    for baseline, same_as in (("gcsam", {"random": "gcsam"}), ("sgd", {})):
+        tuning = comparison(study, baseline, "random", TEXT, 3).tuning
+        assert tuning is not None
+        assert tuning.same_as == same_as
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StudyConfig, Wish]]:
     kept: list[tuple[StudyConfig, Wish]] = []

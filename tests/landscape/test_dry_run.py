@@ -53,10 +53,17 @@ def test_trials_and_points_of_sweeps_are_planned_beside_the_runs(tmp_path: Path)
         "label noise": {"sgd": 2, "gcsam": 2},
     }
     assert {job.settings["lr"] for job, _ in found["rho"]} == {0.0316}  # the middle trial, until the best is known
+    taking = dataclasses.replace(tuned, tuning=Tuning(3, (0.01, 0.1), same_as={"sgd": "gcsam"}))
+    found = parts(taking, tmp_path)
+    assert {job.method for job, _ in found["tuning"]} == {"gcsam"}
+    assert {job.settings["lr"] for job, _ in found["runs"]} == {0.0316}
     chosen = {method: {"trial": 0, "settings": {"lr": 0.01}} for method in tuned.methods}
     held = json.dumps({"rule": "", "trials": [], "chosen": chosen})
     (tmp_path / "tuning.json").write_text(held, encoding="utf-8")
     assert {job.settings["lr"] for job, _ in parts(tuned, tmp_path)["rho"]} == {0.01}
+    added = dataclasses.replace(tuned, methods={**tuned.methods, "sam": {}})
+    rates = {job.method: job.settings["lr"] for job, _ in parts(added, tmp_path)["runs"]}
+    assert rates == {"sgd": 0.01, "gcsam": 0.01, "sam": 0.0316}  # one that was added has not been searched for
 
 
 def test_every_measurement_of_a_study_has_a_cost() -> None:

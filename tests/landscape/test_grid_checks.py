@@ -11,8 +11,9 @@ from landscape.grid_checks import problems
 from landscape.study_config import StudyConfig
 from landscape.study_parts import Measure, Sweep, Tuning
 
+SEARCH = Tuning(3, (0.01, 0.1), (0.01, 0.1))
 GOOD = StudyConfig(
-    tuning=Tuning(3, (0.01, 0.1), (0.01, 0.1)),
+    tuning=SEARCH,
     sweep=Sweep(rho=(0.1, 0.2), methods=("sgd", "sam")),
     measure=Measure(probe="every:5"),
 )
@@ -21,6 +22,7 @@ GOOD = StudyConfig(
 def test_a_study_without_contradictions_has_none() -> None:
     assert list(problems(GOOD)) == []
     assert list(problems(StudyConfig(train={"lr": 0.1, "rho": 0.1}))) == []
+    assert list(problems(dataclasses.replace(GOOD, tuning=dataclasses.replace(SEARCH, same_as={"sam": "gcsam"})))) == []
     # a radius that is not searched may be given
     assert list(problems(StudyConfig(train={"rho": 0.1}, tuning=Tuning(3, (0.01, 0.1))))) == []
 
@@ -35,6 +37,21 @@ def test_a_study_without_contradictions_has_none() -> None:
         ),
         ({"methods": {"sgd": {}, "sam": {"rho": 0.1}}}, ["methods", "sam", "rho"], "methods.sam.rho is what [tuning]"),
         ({"seeds": 1001}, ["seeds"], "seeds must be at most 1000 beside [tuning], got 1001"),
+        (
+            {"tuning": dataclasses.replace(SEARCH, same_as={"random": "gcsam"})},
+            ["tuning", "same_as", "random"],
+            "tuning.same_as: 'random' is no method of the study; choose of sgd, gc, sam, gcsam",
+        ),
+        (
+            {"tuning": dataclasses.replace(SEARCH, same_as={"sam": "gcsam", "gcsam": "sam"})},
+            ["tuning", "same_as", "sam"],
+            "tuning.same_as.sam: 'gcsam' is not searched; choose of sgd, gc",
+        ),
+        (
+            {"tuning": dataclasses.replace(SEARCH, same_as={"sgd": "gcsam"})},
+            ["tuning", "same_as", "sgd"],
+            "tuning.same_as.sgd: of sgd and gcsam one alone has an ascent, so that rho cannot be shared",
+        ),
         (
             {"sweep": Sweep((0.1, 0.2), (), ("sma",))},
             ["sweep", "methods"],

@@ -43,6 +43,12 @@ def test_the_whole_protocol_is_in_the_full_study() -> None:
     assert TrainConfig(**full.settings("sgd-long", 0)).epochs == 2 * TrainConfig().epochs
 
 
+def test_the_noisy_study_holds_the_runs_of_the_clean_one() -> None:
+    clean, noisy = (find_study(name, PLACES[name]) for name in ("cifar10", "cifar10-label-noise"))
+    assert noisy.sweep.label_noise == (0.0, 0.4)
+    assert noisy.jobs() == clean.jobs()
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_real_images_come_from_where_the_reader_keeps_them(name: str) -> None:
     option = "--root DIR" if "root" in PLACES[name] else "--data npz:FILE"

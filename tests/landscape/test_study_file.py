@@ -68,11 +68,14 @@ def test_the_defaults_are_those_of_the_main_study(tmp_path: Path) -> None:
 
 GRIDS = """\
 [methods.sam]
+[methods.wide]
+method = "sam"
 [tuning]
 trials = 9
 lr = [0.01, 0.3]
 rho = [0.01, 0.2]
 seeds = 2
+same_as = {wide = "sam"}
 [sweep]
 rho = [0.01, 0.1]
 label_noise = [0, 0.4]
@@ -87,7 +90,7 @@ probe_samples = 64
 
 def test_search_sweep_and_schedule_arrive(tmp_path: Path) -> None:
     found = read_study(written(tmp_path, GRIDS))
-    assert found.tuning == Tuning(9, (0.01, 0.3), (0.01, 0.2), seeds=2)
+    assert found.tuning == Tuning(9, (0.01, 0.3), (0.01, 0.2), seeds=2, same_as={"wide": "sam"})
     assert found.sweep == Sweep((0.01, 0.1), (0.0, 0.4), ("sam",))
     assert found.measure == Measure(("trace", "surface"), "every:50", math.inf, 64)
     assert StudyConfig.from_json(found.to_json()) == found
@@ -144,6 +147,11 @@ def test_what_can_be_measured_is_one_list() -> None:
             "[methods.sam]\nlr = 0.1\n[tuning]\ntrials = 3\nlr = [0.1, 1]\n",
             2,
             "methods.sam.lr is what [tuning] searches; leave it out there, or lr out of [tuning]",
+        ),
+        (
+            '[methods.sam]\n[tuning]\ntrials = 3\nlr = [0.1, 1]\n[tuning.same_as]\nrandom = "sam"\n',
+            6,
+            "tuning.same_as: 'random' is no method of the study; choose of sam",
         ),
         (
             "[methods.sam]\n[sweep]\n\nrho = [0.2, 0.1]\n",

@@ -17,11 +17,12 @@ from landscape.study_config import StudyConfig
 from landscape.study_parts import Tuning
 from landscape.tuning import TUNING_FILE, Placed, Trial, choose, is_tuned, tuned, tuning_jobs, tuning_table
 
+TUNING = Tuning(3, (0.01, 1.0), (0.05, 0.2), seeds=2)
 CONFIG = StudyConfig(
     train={"model": "mlp"},
     methods={"sgd": {}, "mine": {"method": "gcsam"}},
     seeds=2,
-    tuning=Tuning(3, (0.01, 1.0), (0.05, 0.2), seeds=2),
+    tuning=TUNING,
 )
 Outcome = Callable[[Placed], tuple[float, float]]
 
@@ -98,6 +99,22 @@ def test_a_method_that_is_added_is_searched_for_as_well(tmp_path: Path) -> None:
     chosen = tuned(more, tmp_path, do, [].append)
     assert chosen["wide"] == {"lr": 1.0, "rho": 0.1}
     assert is_tuned(more, tmp_path)
+
+
+def test_a_control_is_judged_with_what_was_found_for_the_method_it_controls(tmp_path: Path) -> None:
+    """Fails if it is searched for itself, which would change two things at once, or is told among the searched."""
+    tuning = dataclasses.replace(TUNING, same_as={"control": "mine"})
+    methods = {**CONFIG.methods, "control": {"method": "sam", "radius": "matched"}}
+    config = dataclasses.replace(CONFIG, methods=methods, tuning=tuning)
+    done: list[Placed] = []
+    chosen = tuned(config, tmp_path, doing(by_rate, done), [].append)
+    assert chosen["control"] == chosen["mine"] == {"lr": 1.0, "rho": 0.1}
+    assert {job.method for job, _ in done} == {"sgd", "mine"}
+    assert is_tuned(config, tmp_path)
+    table = tuning_table(tmp_path)
+    assert table is not None
+    assert table.attributes["same_as"] == "control: mine"
+    assert set(table.variables["method"].data) == {"sgd", "mine"}
 
 
 def test_without_a_search_settings_stay(tmp_path: Path) -> None:

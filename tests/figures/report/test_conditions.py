@@ -87,7 +87,7 @@ def test_trials_and_answers_are_tables(tmp_path: Path) -> None:
         "validation_loss": column(0.3, 0.2),
         "chosen": column(False, True),
     }
-    write(study, "training", "tuning", Measurement("Tuning", trials))
+    write(study, "training", "tuning", Measurement("Tuning", trials, {"same_as": "sam-matched: gcsam, random: gcsam"}))
     texts = {"criterion": "accuracy larger", "answers": "not yet", "unit": "percentage points", "reason": "few seeds"}
     rows = {name: column(text, dim="criterion") for name, text in texts.items()}
     numbers = {"effect": 0.3, "interval_low": -0.1, "interval_high": 0.7, "seeds_needed": 12.0}
@@ -99,6 +99,10 @@ def test_trials_and_answers_are_tables(tmp_path: Path) -> None:
     tuning, success = tuning_table(Run(study)), answer_table(Run(study))
     assert tuning is not None
     assert success is not None
+    assert tuning.caption.endswith(
+        "not judged. The control sam-matched has the settings found for GCSAM. The control random has the settings "
+        "found for GCSAM."
+    )
     assert [cell.text for cell in tuning.rows[1]] == ["SAM", "yes", "1000", "0.2", "0.05", "95.00", "0.2"]
     assert [cell.text for cell in success.rows[0]][1:4] == ["not yet", "+0.30 pp [−0.10 pp, +0.70 pp]", "12"]
     assert success.caption == (
