@@ -202,7 +202,9 @@ def run_comparison(config: StudyConfig, wish: Wish, *, quiet: bool = False) -> N
             shown.note(f"{directory}: all {len(planned.runs)} runs are finished and measured")
         do(planned.runs)
         with shown.stage("judging"):
-            found = judge_ab(planned.files, study_file, baseline, candidate, wish.success, stored.to_json())
+            found = judge_ab(
+                planned.files, study_file, baseline, candidate, wish.success, stored.without_places().to_json()
+            )
         if not is_current(figures, [*planned.files, study_file]):
             draw(planned.files, study_file, figures, shown)
     location = f"Numbers: {study_file}, {directory / 'runs'}. Figures: {figures}."

@@ -21,6 +21,7 @@ from landscape.commands import (
     noise,
     path,
     report,
+    reproduce,
     robustness,
     study,
     surface,
@@ -31,6 +32,7 @@ from landscape.errors import INTERRUPTED, WRONG_USAGE, exit_status, one_line
 
 # click's own class, wherever this version of typer keeps it
 UsageError: Any = typer.BadParameter.__mro__[1]
+WHOLE_JOB: tuple[Callable[..., None], ...] = (study.study, reproduce.reproduce)
 ONE_STAGE: tuple[Callable[..., None], ...] = (
     train.train,
     measure.measure,
@@ -116,7 +118,8 @@ def landscape(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
-app.command(rich_help_panel="The whole job")(study.study)
+for command in WHOLE_JOB:
+    app.command(rich_help_panel="The whole job")(command)
 for command in ONE_STAGE:
     app.command(rich_help_panel="One stage")(command)
 for command in FINISHED_WORK:

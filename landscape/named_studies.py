@@ -15,8 +15,8 @@ from landscape.study_file import read_study
 
 FOLDER = Path(__file__).parent / "studies"
 STUDIES = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
-# What stands in a study for a path that differs from machine to machine, to the option that gives it.
-PLACEHOLDERS = {"npz:FILE": "--data npz:FILE", "folder:DIR": "--data folder:DIR"}
+# Kinds of data that lie somewhere else on each machine, to the option that says where.
+PLACES_OF = {"npz": "--data npz:FILE", "folder": "--data folder:DIR"}
 
 
 def find_study(name: str, places: Mapping[str, str]) -> StudyConfig:
@@ -40,9 +40,25 @@ def find_study(name: str, places: Mapping[str, str]) -> StudyConfig:
         near = f"; did you mean {found[0]!r}?" if found else ""
         raise ValueError(f"study {name!r} is unknown; choose one of {', '.join(STUDIES)}, or a file in TOML{near}")
     config = read_study(FOLDER / f"{name}.toml", places, checked=False)
-    data = config.train.get("data")
-    if data == "cifar10" and "root" not in config.train:
-        raise ValueError(f"study {name!r} needs its data: give --root DIR, the folder that holds cifar-10-batches-py")
-    if data in PLACEHOLDERS:
-        raise ValueError(f"study {name!r} needs its data: give {PLACEHOLDERS[data]}")
+    option = missing_place(config, places)
+    if option:
+        raise ValueError(f"study {name!r} needs its data: give {option}")
     return config
+
+
+def missing_place(config: StudyConfig, places: Mapping[str, str]) -> str:
+    """Return the option that has to say where the data of a study lie, empty where that is known.
+
+    Args:
+        config: The study; for a file of data it may hold a name that is none on this machine.
+        places: What was given, as for `find_study`; whether it is there is for training to say.
+
+    Example:
+        >>> missing_place(StudyConfig({"data": "npz:no-such-file.npz"}), {})
+        '--data npz:FILE'
+    """
+    data = str(config.train.get("data", ""))
+    if data == "cifar10" and "root" not in config.train:
+        return "--root DIR, the folder that holds cifar-10-batches-py"
+    kind, _, path = data.partition(":")
+    return "" if "data" in places or Path(path).exists() else PLACES_OF.get(kind, "")

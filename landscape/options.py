@@ -38,6 +38,17 @@ class Device(str, enum.Enum):
         return "cuda" if self is not Device.CPU and torch.cuda.is_available() else "cpu"
 
 
+def places(data: str | None, root: Path | None) -> dict[str, str]:
+    """Return where the data lie, by the settings of training.
+
+    Args:
+        data: As `DataPlace`.
+        root: As `DataRoot`.
+    """
+    given = {"data": data, "root": None if root is None else str(root.expanduser().absolute())}
+    return {key: place for key, place in given.items() if place is not None}
+
+
 @dataclass(frozen=True)
 class Given:
     """The options that say what to measure and where to store it.
@@ -183,6 +194,30 @@ Metrics = Annotated[
         "--metric",
         help="Beside the loss: accuracy, or package.module:function(output, target); repeat it for more.",
         rich_help_panel=WHAT,
+        show_default=False,
+    ),
+]
+DataPlace = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--data",
+        help="npz:FILE or folder:DIR, in the place of the study's.",
+        rich_help_panel=WHERE,
+        show_default=False,
+    ),
+]
+DataRoot = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--root", help="Folder that holds cifar-10-batches-py.", rich_help_panel=WHERE, show_default=False),
+]
+Jobs = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--jobs",
+        "--workers",
+        min=1,
+        help="Runs at a time, each in a process with one thread; default: one per core, on CUDA one per device.",
+        rich_help_panel=WHERE,
         show_default=False,
     ),
 ]

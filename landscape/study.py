@@ -100,7 +100,7 @@ def _conclude(
             shown.note(f"{directory}: {done}judged and drawn; nothing to do")
             return
         with shown.stage("judging the claims"):
-            judge(files, study_file, config.to_json(), grids=grids(directory), missing=config.runs())
+            judge(files, study_file, config.without_places().to_json(), grids=grids(directory), missing=config.runs())
         draw(files, study_file, figures, shown)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.jobs import Job, Measurements, differing, place_free
+from landscape.jobs import Job, Measurements, differing, place_free, without_places
 from landscape.results import write_text
 from landscape.study_parts import Measure, Sweep, Tuning
 
@@ -99,6 +99,11 @@ class StudyConfig:
 
         settings = self.settings(method, 0)
         return bool(METHODS[settings["method"]]["ascends"] and settings.get("rho", 1) > 0)
+
+    def without_places(self) -> StudyConfig:
+        """Return the same study without the folders its data lie in, which say nothing on another machine."""
+        methods = {name: without_places(own) for name, own in self.methods.items()}
+        return dataclasses.replace(self, train=without_places(self.train), methods=methods)
 
     def to_json(self) -> str:
         """Return all settings as JSON."""

@@ -209,6 +209,23 @@ def tuning_table(directory: Path) -> Measurement | None:
     )
 
 
+def chosen_in(table: Measurement) -> dict[str, dict[str, float]]:
+    """Return what a search found, from the table of its trials: method to its settings.
+
+    Args:
+        table: As `tuning_table` makes it.
+    """
+    columns = {name: variable.data.tolist() for name, variable in table.variables.items()}
+    rows = zip(*(columns[name] for name in ("method", "lr", "rho", "chosen")), strict=True)
+    found = {
+        str(method): {"lr": lr} if math.isnan(rho) else {"lr": lr, "rho": rho}
+        for method, lr, rho, is_chosen in rows
+        if is_chosen
+    }
+    pairs = (pair.split(": ") for pair in table.attributes.get("same_as", "").split(", ") if pair)
+    return {**found, **{method: found[other] for method, other in pairs}}
+
+
 def _outcome(job: Job, folder: Path, tuning: Tuning) -> Trial:
     number = int(job.variant.removeprefix("trial"))
     names = ["lr"] + (["rho"] if tuning.rho is not None and "rho" in job.settings else [])

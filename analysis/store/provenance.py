@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from datetime import datetime, timezone
 
 # The libraries that numbers pass through.
@@ -29,7 +30,7 @@ def provenance(**given: object) -> dict[str, str]:
         Every required attribute but the schema version, which the writer sets: `created` (UTC, ISO 8601), `git_commit`
         of the working directory ("" outside a repository, "-dirty" appended where tracked files were changed),
         `library_versions` (JSON), `python`, `platform`; `config` is "{}" and `device`, `checkpoint_sha256` and
-        `data_fingerprint` are empty unless given.
+        `data_fingerprint` are empty unless given. And `processor`, its model, which decides the last digits.
 
     Example:
         >>> provenance(config={"rho": 0.05}, device="cpu")["config"]
@@ -44,6 +45,7 @@ def provenance(**given: object) -> dict[str, str]:
         "library_versions": json.dumps(_library_versions()),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _processor(),
         "device": "",
     }
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
@@ -74,6 +76,16 @@ def _library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # not installed: it cannot have touched a number
     return versions
+
+
+def _processor() -> str:
+    """Return the model of the processor: of Linux the name in /proc/cpuinfo, elsewhere what the system calls it."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor()
 
 
 def _git_commit() -> str:

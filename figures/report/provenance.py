@@ -129,6 +129,7 @@ def _origin(sources: Sequence[Mapping[str, str]]) -> dict[str, str]:
         "measured (UTC)": " to ".join(dict.fromkeys((created[0], created[-1]))),
         "device": distinct("device"),
         "platform": distinct("platform"),
+        "processor": distinct("processor"),
         "Python": distinct("python"),
         **{name: ", ".join(dict.fromkeys(str(v[name]) for v in versions if name in v)) for name in names},
         "git commit": distinct("git_commit"),

@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from landscape.options import WHAT, WHERE, Device, DeviceOption, Quiet
+from landscape.options import WHAT, WHERE, DataPlace, DataRoot, Device, DeviceOption, Jobs, Quiet, places
 
 NAMES = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "studies").glob("*.toml")))
 
@@ -58,28 +58,13 @@ def study(
         bool,
         typer.Option("--dry-run", help="Show the runs, what they cost and how long they take, and do none."),
     ] = False,
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--data", help="npz:FILE or folder:DIR, in the place of the study's.", rich_help_panel=WHERE),
-    ] = None,
-    root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--root", help="Folder that holds cifar-10-batches-py.", rich_help_panel=WHERE),
-    ] = None,
+    data: DataPlace = None,
+    root: DataRoot = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", help="Folder of the study; default: runs/NAME.", rich_help_panel=WHERE),
     ] = None,
-    workers: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--jobs",
-            "--workers",
-            min=1,
-            help="Runs at a time, each in a process with one thread; default: one per core, on CUDA one per device.",
-            rich_help_panel=WHERE,
-        ),
-    ] = None,
+    workers: Jobs = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -113,9 +98,8 @@ def study(
     from landscape.study import run_study
     from landscape.study_config import reduced
 
-    given_places = {"data": data, "root": None if root is None else str(root.expanduser().absolute())}
-    places = {key: place for key, place in given_places.items() if place is not None}
-    config = find_study(name, places)
+    where_data_lie = places(data, root)
+    config = find_study(name, where_data_lie)
     given, name = name, Path(name).stem if name.endswith(".toml") else name
     config = reduced(config) if quick else config
     if compare is not None or success:
@@ -123,7 +107,7 @@ def study(
 
         if points is not None:
             raise ValueError(f"--points {points} has no use with --compare, which measures no surface; leave it out")
-        wish = Wish(given, name, compare, success, quick, output, places, device, workers, executor, retry)
+        wish = Wish(given, name, compare, success, quick, output, where_data_lie, device, workers, executor, retry)
         start(wish, config, seeds, dry_run=dry_run, quiet=quiet)
         return
     config = dataclasses.replace(config, seeds=seeds or config.seeds, points=points or config.points)

@@ -18,7 +18,7 @@ from tests.landscape.conftest import Done
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = (
-    *("study", "train", "measure", "surface", "trajectory", "path", "noise", "robustness"),
+    *("study", "reproduce", "train", "measure", "surface", "trajectory", "path", "noise", "robustness"),
     *("figures", "report", "compare", "export", "verify", "inspect"),
 )
 ROOT = Path(__file__).parent.parent.parent

@@ -110,6 +110,18 @@ def test_search_sweep_and_schedule_are_part_of_a_study(tmp_path: Path) -> None:
     ]
 
 
+def test_where_the_data_lie_is_left_out_of_what_is_shipped() -> None:
+    """Fails if a file for others says how the folders of this machine are called."""
+    methods = {"sgd": {}, "other": {"method": "sam", "data": "npz:/old/more.npz"}}
+    placed = dataclasses.replace(
+        DIGITS, train={"data": "npz:/old/scans.npz", "root": "/old", "lr": 0.1}, methods=methods
+    )
+    free = placed.without_places()
+    assert free.train == {"data": "npz:scans.npz", "lr": 0.1}
+    assert free.methods == {"sgd": {}, "other": {"method": "sam", "data": "npz:more.npz"}}
+    assert "old" not in free.to_json()
+
+
 def test_settings_of_earlier_versions_are_read() -> None:
     values = json.loads(DIGITS.to_json())
     for name in ("tuning", "sweep", "measure"):
