@@ -9,12 +9,14 @@ Right when only what is needed is measured, a second call starts nothing, and ad
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.claims.success import EXAMPLE, parse_success
+from analysis.claims.table import IN_TRAINING
 from landscape.ab_table import ab_table, answer_lines
 from landscape.executors import PROCESS, Where, check_executor
 from landscape.options import Device
@@ -149,6 +151,8 @@ def comparison(study: StudyConfig, baseline: str, candidate: str, success: str, 
     columns = [criterion.column for criterion in parse_success(success)]
     of = {MEASURED_FOR[column] for column in columns if column in MEASURED_FOR}
     measure = Measure(tuple(name for name in MEASURED if name in of))
+    if any(column.endswith(IN_TRAINING) for column in columns):
+        measure = dataclasses.replace(measure, probe="epochs:1", probe_budget=math.inf, probe_of=("noise",))
     tuning = study.tuning
     if tuning is not None:  # a control without what it controls is searched for like any method
         same_as = {name: other for name, other in tuning.same_as.items() if {name, other} <= methods.keys()}

@@ -28,7 +28,8 @@ def problems(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
         from landscape.probing import wish
 
         try:
-            wish(config.measure.probe, config.measure.probe_budget, config.measure.probe_samples)
+            asked = config.measure
+            wish(asked.probe, asked.probe_budget, asked.probe_samples, asked.probe_of)
         except ValueError as error:
             yield ["measure", "probe"], f"measure.probe: {error}"
 

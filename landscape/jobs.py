@@ -207,7 +207,7 @@ def do_job(job: Job, folder: Path, device: str, shown: Display) -> None:
     config, watching = TrainConfig(**{**job.settings, "device": device}), job.watching
     probe = None
     if watching is not None:
-        probe = wish(watching.probe, watching.probe_budget, watching.probe_samples)
+        probe = wish(watching.probe, watching.probe_budget, watching.probe_samples, watching.probe_of)
     try:
         run, splits = train_run(config, folder, shown, probe, name=job.method)
     except TrainingDiverged as error:

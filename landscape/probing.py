@@ -6,6 +6,7 @@ Right when a run ends in the same bits with and without it, and a stopped run go
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import torch
 from analysis import Objective, Probe, Schedule
 from analysis.checks import check_whole
 from analysis.probe.budget import check_share
+from analysis.probe.quantities import QUANTITIES, check_quantities
 from analysis.probe.schedule import from_text
 from gcsam.training import Moment, Split
 from landscape.subjects import BATCH_NUMBERS, MAX_BATCH
@@ -28,20 +30,23 @@ class ProbeWish:
         schedule: When to measure.
         budget: Largest share of the training time.
         samples: Training images to measure on.
+        of: What to measure beside the loss, some of `QUANTITIES`.
     """
 
     schedule: Schedule
     budget: float
     samples: int
+    of: tuple[str, ...] = tuple(QUANTITIES)
 
 
-def wish(schedule: str, budget: float, samples: int) -> ProbeWish:
+def wish(schedule: str, budget: float, samples: int, of: Sequence[str] = tuple(QUANTITIES)) -> ProbeWish:
     """Check what was given.
 
     Args:
         schedule: As `analysis.probe.schedule.from_text` reads it.
         budget: As for `ProbeWish`.
         samples: As for `ProbeWish`.
+        of: As for `ProbeWish`.
 
     Returns:
         The wish.
@@ -50,7 +55,7 @@ def wish(schedule: str, budget: float, samples: int) -> ProbeWish:
         ValueError: One of them is out of range.
     """
     check_whole("--probe-samples", samples, 2, "the noise is a scatter over samples")
-    return ProbeWish(from_text(schedule), check_share(budget), samples)
+    return ProbeWish(from_text(schedule), check_share(budget), samples, check_quantities(of))
 
 
 class Watching:
@@ -96,6 +101,7 @@ class Watching:
             Objective(moment.model, torch.nn.CrossEntropyLoss(), batches),
             self._path,
             optimizer=moment.optimizer,
+            quantities=self._wanted.of,
             schedule=self._wanted.schedule,
             budget=self._wanted.budget,
             start=moment.step,

@@ -30,6 +30,7 @@ else:
 Positive = Annotated[float, Field(gt=0)]
 # `landscape.study_parts.MEASURED`
 Measured = Literal["robustness", "eigenvalues", "trace", "sharpness", "noise", "surface"]
+Probed = Literal["lambda_max", "trace", "noise", "sharpness"]  # `landscape.study_parts.PROBED`
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A name becomes part of the name of a folder, on every system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -74,6 +75,7 @@ class _Measure(_Table):
     probe: str = Measure.probe
     probe_budget: float = Field(default=Measure.probe_budget, gt=0, allow_inf_nan=True)
     probe_samples: int = Field(default=Measure.probe_samples, ge=2)
+    probe_of: list[Probed] = Field(default_factory=lambda: list(get_args(Probed)), min_length=1)
 
 
 class _File(_Table):

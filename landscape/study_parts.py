@@ -17,6 +17,9 @@ SWEPT = ("rho", "label_noise")
 # What can be measured on a trained run, in this order; the surface is last, since it can be stopped midway.
 MEASURED = ("robustness", "eigenvalues", "trace", "sharpness", "noise", "surface")
 
+# What a probe can measure while a run is trained; `analysis.probe.quantities.QUANTITIES`, without torch.
+PROBED = ("lambda_max", "trace", "noise", "sharpness")
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -118,17 +121,19 @@ class Measure:
         probe: When to measure while a run is trained: "every:50", as `landscape train --probe`; "" for never.
         probe_budget: Share of the training time for that, as `--probe-budget`.
         probe_samples: Training samples for that, as `--probe-samples`.
+        probe_of: Some of `PROBED`, as `--probe-of`.
     """
 
     of: tuple[str, ...] = MEASURED
     probe: str = ""
     probe_budget: float = 0.05
     probe_samples: int = 256
+    probe_of: tuple[str, ...] = PROBED
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Measure:
         """Return what JSON or TOML holds, where tuples are lists."""
-        return cls(**{**values, **({"of": tuple(values["of"])} if "of" in values else {})})
+        return cls(**{**values, **{name: tuple(values[name]) for name in ("of", "probe_of") if name in values}})
 
 
 def matched(count: int) -> tuple[int, ...]:

@@ -31,7 +31,8 @@ _FLATNESS = (
 _SHARPNESS = tuple(name for name in _FLATNESS if name != "lambda_ratio")
 
 _CHANGES = "Centralization changes the ascent direction"
-_NOISE = "Centralization lowers the relative noise of the gradient, beyond a random projection"
+_NOISE = "Centralization lowers the relative noise of the gradient at the minimum, beyond a random projection"
+_NOISE_IN_TRAINING = "Centralization lowers the relative noise on the way to the minimum, beyond a random projection"
 _AGREES = "Centralized ascent directions of two disjoint batches agree more, beyond a random projection"
 _FLATTER = "GCSAM finds flatter minima at matched training loss"
 _ALONG = "GCSAM's minima are flatter along centralized directions too, at matched training loss"
@@ -54,8 +55,29 @@ CONTROLS = ("sam-matched", "random", "fsam", "sgd-long")
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(1, _CHANGES, "ascent_ratio", "level", "lower"),
-    Claim(2, _NOISE, "centralized_noise_scale", "log-ratio", "lower", control_quantity="raw_noise_scale"),
-    Claim(2, _NOISE, "centralized_noise_scale", "log-ratio", "lower", control_quantity="control_noise_scale"),
+    *(
+        Claim(
+            2,
+            _NOISE,
+            "centralized_noise_scale",
+            "log-ratio",
+            "lower",
+            control_quantity=f"{other}_noise_scale",
+        )
+        for other in ("raw", "control")
+    ),
+    *(
+        Claim(
+            2,
+            _NOISE_IN_TRAINING,
+            "centralized_training_noise_scale",
+            "log-ratio",
+            "lower",
+            control_quantity=f"{other}_training_noise_scale",
+            needs="needs runs watched by a probe of the noise",
+        )
+        for other in ("raw", "control")
+    ),
     Claim(
         2,
         "Centralization lowers the absolute noise of the gradient",

@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 # none in its first epoch.
 TARGET_ACCURACY = 0.95
 TYPE = "RunTable"
+KINDS = ("raw", "centralized", "control")  # of gradients
+IN_TRAINING = "_training_noise_scale"  # ends the columns that a probe gives
 CORRUPTED = "corrupted_accuracy."  # begins the column of one kind of corruption
 
 
@@ -175,7 +177,7 @@ DERIVED: dict[str, tuple[str, str]] = {
     "corruption_gap": ("1", "test accuracy on clean images minus that under corruption"),
     **{
         f"{kind}_noise_{part}": (unit, f"{what} of the {kind} per-sample gradients, all parameters")
-        for kind in ("raw", "centralized", "control")
+        for kind in KINDS
         for part, unit, what in (
             ("trace", "loss^2", "trace of the covariance"),
             ("signal", "loss^2", "squared norm of the mean, unbiased,"),
@@ -184,7 +186,11 @@ DERIVED: dict[str, tuple[str, str]] = {
     },
     **{
         f"{kind}_ascent_cosine": ("1", f"mean cosine of the {kind} ascent directions of two disjoint small batches")
-        for kind in ("raw", "centralized", "control")
+        for kind in KINDS
+    },
+    **{
+        f"{kind}{IN_TRAINING}": ("1", f"noise scale of the {kind} gradients, sums over what a probe saw in training")
+        for kind in KINDS
     },
 }
 
@@ -213,6 +219,7 @@ def _row(path: Path, summary: Measurement, target_accuracy: float) -> dict[str, 
     }
     row["generalization_gap"] = row.get("train_accuracy", math.nan) - row.get("test_accuracy", math.nan)
     row |= _from_history(get("training/history"), target_accuracy)
+    row |= _from_probe(get("training/probe"))
     row |= _from_robustness(get("training/robustness"))
     row |= _from_eigenvalues(_numbers(get("curvature/eigenvalues"), "values"))
     for name in ("trace", "trace_centralized"):
@@ -220,7 +227,7 @@ def _row(path: Path, summary: Measurement, target_accuracy: float) -> dict[str, 
     for name in ("worst", "average", "worst_adaptive", "average_adaptive"):
         row[name] = _scalar(get(f"sharpness/{name}"), "value")
     noise, batches = get("noise/gradient_noise"), get("noise/minibatch")
-    for kind in ("raw", "centralized", "control"):
+    for kind in KINDS:
         cosines = _numbers(batches.groups.get(kind, Measurement("")), "cosine")
         row[f"{kind}_ascent_cosine"] = float(cosines[0]) if cosines.size else math.nan  # of the smallest batches
         total = noise.groups.get(kind, Measurement("")).groups.get("total", Measurement(""))
@@ -245,6 +252,23 @@ def _from_history(history: Measurement, target_accuracy: float) -> dict[str, flo
         per_layer = history.variables["ascent_ratio"].data.astype(np.float64)  # [epoch, layer]
         names = history.variables["layers"].data.tolist()
         row |= {f"ascent_ratio.{name}": _finite_mean(per_layer[:, i]) for i, name in enumerate(names)}
+    return row
+
+
+def _from_probe(probe: Measurement) -> dict[str, float]:
+    """Return the noise scale of the whole training: the sum of all traces over that of all signals.
+
+    At a minimum the mean gradient is not told from 0, and no ratio to it means anything; on the way there it is. Sums,
+    not a mean of ratios, because both are unbiased and their ratio is not.
+    """
+    row = {}
+    for kind in KINDS:
+        found = probe.groups.get(kind, Measurement(""))
+        trace, signal = _numbers(found, "trace"), _numbers(found, "signal")
+        seen = np.isfinite(trace) & np.isfinite(signal)
+        if seen.any():
+            total = float(signal[seen].sum())
+            row[f"{kind}{IN_TRAINING}"] = float(trace[seen].sum()) / total if total > 0 else math.inf
     return row
 
 

@@ -147,7 +147,7 @@ def _judge_rank(claim: Claim, table: RunTable, confidence: float) -> Verdict:
     groups = np.array(table.method) if claim.scale == "rank within methods" else np.zeros(len(x))
     effect = rank_effect(x[usable], y[usable], groups[usable], confidence)
     num_seeds = len({seed for seed, is_usable in zip(table.seed, usable, strict=True) if is_usable})
-    problems = _problems(claim, num_missing=int((~usable).sum()), num_not_positive=0)
+    problems = _told([(claim.missing, int((~usable).sum()))])
     verdict, reason = _decide(claim, effect.interval, num_seeds, problems)
     return Verdict(claim, verdict, reason, effect, num_seeds, _mean(x[usable]), _mean(y[usable]))
 
@@ -161,10 +161,14 @@ def _pairs(claim: Claim, table: RunTable) -> tuple[Array, list[str]]:
         theirs = table.by_seed(claim.control or claim.treatment, claim.control_quantity or claim.quantity)
     seeds = sorted(ours.keys() & theirs.keys())
     pairs = np.array([(ours[seed], theirs[seed]) for seed in seeds], dtype=np.float64).reshape(-1, 2)
-    missing = ~np.isfinite(pairs)
-    not_positive = ~missing & (pairs <= 0) & (claim.scale == "log-ratio")
-    num_missing, num_not_positive = _num_runs(missing, claim), _num_runs(not_positive, claim)
-    return pairs[~(missing | not_positive).any(1)], _problems(claim, num_missing, num_not_positive)
+    missing, infinite = np.isnan(pairs), np.isinf(pairs)
+    not_positive = ~infinite & (pairs <= 0) & (claim.scale == "log-ratio")
+    problems = (
+        (claim.missing, _num_runs(missing, claim)),
+        ("infinite, as its denominator is not told from 0,", _num_runs(infinite, claim)),
+        ("not positive, so without a ratio,", _num_runs(not_positive, claim)),
+    )
+    return pairs[~(missing | infinite | not_positive).any(1)], _told(problems)
 
 
 def _num_runs(wrong: np.ndarray[Any, np.dtype[np.bool_]], claim: Claim) -> int:
@@ -172,9 +176,8 @@ def _num_runs(wrong: np.ndarray[Any, np.dtype[np.bool_]], claim: Claim) -> int:
     return int(wrong.sum() if claim.control else wrong.any(1).sum())
 
 
-def _problems(claim: Claim, num_missing: int, num_not_positive: int) -> list[str]:
-    found = ((claim.missing, num_missing), ("not positive, so without a ratio,", num_not_positive))
-    return [f"{what} in {count} run{'s' if count > 1 else ''}" for what, count in found if count]
+def _told(problems: Iterable[tuple[str, int]]) -> list[str]:
+    return [f"{what} in {count} run{'s' if count > 1 else ''}" for what, count in problems if count]
 
 
 def _decide(claim: Claim, effect: Interval, num_seeds: int, problems: list[str]) -> tuple[str, str]:

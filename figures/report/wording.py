@@ -43,6 +43,7 @@ QUANTITIES = {
         for kind, adjective in (("raw", "raw"), ("centralized", "centralized"), ("control", "randomly projected"))
         for part, text in (
             ("noise_scale", "the relative noise of {} gradients"),
+            ("training_noise_scale", "the relative noise of {} gradients on the way"),
             ("noise_trace", "the absolute noise of {} gradients"),
             ("ascent_cosine", "the agreement of {} ascent directions"),
         )

@@ -161,6 +161,16 @@ def train(
     probe_samples: Annotated[
         int, typer.Option("--probe-samples", help="Training images to measure on.", rich_help_panel=PROBE)
     ] = 256,
+    probe_of: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--probe-of",
+            metavar="QUANTITY",
+            help="lambda_max, trace, noise or sharpness; repeat it for more; default: all.",
+            rich_help_panel=PROBE,
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = Device.AUTO,
     quiet: Quiet = False,
 ) -> None:
@@ -182,6 +192,7 @@ def train(
     from landscape.probing import wish
     from landscape.progress import display
     from landscape.results import RUN_FILE
+    from landscape.study_parts import PROBED
     from landscape.tables import show, trained_table
     from landscape.training import train_run
 
@@ -217,7 +228,7 @@ def train(
         device=device.resolve(),
         **({} if radius is None else {"radius": radius}),
     )
-    wanted = wish(probe, probe_budget, probe_samples) if probe else None
+    wanted = wish(probe, probe_budget, probe_samples, probe_of or PROBED) if probe else None
     is_first = is_first_process()
     with display(quiet=quiet or not is_first) as shown:
         train_run(config, output, shown, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +11,17 @@ import numpy as np
 from analysis.claims import RunTable
 from analysis.store import Measurement, Variable, write
 
+MOMENTS = ("trace", "signal")
+
 
 def scalar(number: float | int | str, units: str = "", description: str = "") -> Variable:
     """A variable without dimensions."""
     return Variable(np.asarray(number, dtype=object if isinstance(number, str) else None), (), units, description)
+
+
+def rows(*values: float) -> Variable:
+    """What a probe saw, a number for each time."""
+    return Variable(np.array(values), ("measurement",))
 
 
 def noise(**moments: tuple[float, float]) -> Measurement:
@@ -62,6 +70,18 @@ def write_run(path: Path, method: str = "gcsam", seed: int = 0) -> None:
     kinds = {
         kind: Measurement("BatchNoise", {"cosine": Variable(np.array(c), ("size",))}) for kind, c in cosines.items()
     }
+    seen = {
+        "raw": ([6.0, 2.0], [3.0, -1.0]),
+        "centralized": ([4.0, 2.0], [2.0, -1.0]),
+        "control": ([5.0, 2.0], [2.0, -1.5]),
+    }
+    probes = {
+        kind: Measurement(
+            "ProbeNoise", {name: rows(math.nan, *values) for name, values in zip(MOMENTS, pair, strict=True)}
+        )
+        for kind, pair in seen.items()
+    }
+    write(path, "training", "probe", Measurement("ProbeRecord", {}, {}, probes))
     accuracy = np.array([[0.5, 0.25, 0.5], [0.5, 0.125, 0.125]])  # severity 0, which counts in no mean, then two
     robustness = {
         "corruption": Variable(np.array(["blur", "noise"], dtype=object), ("corruption",)),

@@ -29,8 +29,8 @@ def test_no_comparison_is_made_twice() -> None:
 def test_columns_exist(claim: Claim) -> None:
     for name in (claim.quantity, claim.control_quantity, claim.matched):
         assert name in {"", *DERIVED, *COLUMNS, *SUMMARY}
-    # what only some studies have: sweeps, corrupted images, a stream
-    special = {*COLUMNS, "corrupted_accuracy", "corruption_gap", "online_accuracy"}
+    # what only some studies have: sweeps, corrupted images, a stream, a probe
+    special = {*COLUMNS, "corrupted_accuracy", "corruption_gap", "online_accuracy", "centralized_training_noise_scale"}
     assert bool(claim.needs) == (claim.quantity in special)
     assert claim.unit
 
@@ -46,6 +46,7 @@ def test_numbers_with_verdicts() -> None:
     [
         (1, "ascent_ratio", {"lower"}),
         (2, "centralized_noise_scale", {"lower"}),
+        (2, "centralized_training_noise_scale", {"lower"}),
         (3, "lambda_max", {"lower"}),
         (3, "average_adaptive", {"lower"}),
         (4, "test_accuracy", {"higher", "lower"}),  # the mean higher, the spread lower
@@ -77,7 +78,9 @@ def test_the_noise_that_every_projection_lowers_decides_nothing() -> None:
     assert [claim.role for claim in absolute] == ["reported"]
     relative = {claim.control_quantity for claim in CLAIMS if claim.number == 2 and claim.role == "decides"}
     kinds = ("raw", "control")  # both are beaten, or nothing is said
-    assert relative == {f"{kind}_{what}" for kind in kinds for what in ("noise_scale", "ascent_cosine")}
+    assert relative == {
+        f"{kind}_{what}" for kind in kinds for what in ("noise_scale", "training_noise_scale", "ascent_cosine")
+    }
 
 
 def test_label_noise_robustness_and_drift_are_decided_against_all_three() -> None:

@@ -63,6 +63,9 @@ EXPECTED = {
     "control_noise_trace": 56.0,
     "control_noise_signal": 0.5,
     "control_noise_scale": 112.0,
+    "raw_training_noise_scale": 4.0,  # of sums, (6 + 2) / (3 - 1); the mean of the ratios would be 0
+    "centralized_training_noise_scale": 6.0,
+    "control_training_noise_scale": 14.0,
     "raw_ascent_cosine": 0.25,
     "centralized_ascent_cosine": 0.125,
     "control_ascent_cosine": 0.0625,
@@ -95,6 +98,8 @@ def test_rows_are_in_the_given_order_from_files_and_folders(tmp_path: Path) -> N
         ("training/history", ("loss_spikes", "curve_roughness")),
         ("training/robustness", ("corrupted_accuracy", "corruption_gap")),
         ("training/robustness/accuracy", ("corrupted_accuracy", "corruption_gap")),
+        ("training/probe", ("raw_training_noise_scale", "control_training_noise_scale")),
+        ("training/probe/centralized", ("centralized_training_noise_scale",)),
         ("curvature/eigenvalues", ("lambda_max", "lambda_ratio")),
         ("curvature/trace", ("trace",)),
         ("curvature/trace_centralized", ("trace_centralized",)),
@@ -119,6 +124,13 @@ def test_what_a_run_lacks_is_nan_in_its_row_alone(tmp_path: Path, run: Path, key
     alone = collect([tmp_path / "other.h5"])
     assert not {"corrupted_accuracy", "corruption_gap"} & alone.columns.keys() or "training/robustness" not in key
     assert all(math.isnan(alone.values(name)[0]) for name in lost)
+
+
+def test_noise_without_a_gradient_to_be_told_from_it_is_infinite(run: Path) -> None:
+    """Fails if a sum of signals that came out negative gives a negative noise scale, or none."""
+    with h5py.File(run, "r+") as file:
+        file["training/probe/raw/signal"][1] = 1.0
+    assert collect([run]).values("raw_training_noise_scale")[0] == math.inf
 
 
 @pytest.mark.parametrize(("target", "epochs"), [(0.5, 1.0), (0.951, 4.0), (0.995, math.nan), (1, math.nan)])

@@ -151,11 +151,18 @@ def test_seeds_that_do_not_match_are_no_pairs() -> None:
     assert (found.verdict, found.reason) == ("inconclusive", "0 of the 5 seeds a verdict needs")
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_missing_number_is_no_verdict(bad: float) -> None:
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        (math.nan, "not measured"),
+        (math.inf, "infinite, as its denominator is not told from 0,"),
+        (-math.inf, "infinite, as its denominator is not told from 0,"),
+    ],
+)
+def test_a_missing_number_is_no_verdict(bad: float, what: str) -> None:
     """Fails if the diverged run is left out: five clear pairs would remain."""
     found = compare([bad, *SEEDS[1:] / 2], SEEDS)
-    assert (found.verdict, found.reason) == ("inconclusive", "not measured in 1 run")
+    assert (found.verdict, found.reason) == ("inconclusive", f"{what} in 1 run")
     assert found.num_seeds == 5
     assert found.effect.estimate == pytest.approx(-50.0)
     assert compare([bad] * 6, [*SEEDS[:5], bad]).reason == "not measured in 7 runs; 0 of the 5 seeds a verdict needs"
@@ -260,6 +267,16 @@ def test_relative_noise_must_fall_beyond_the_control() -> None:
     assert overall(verdicts)[2] == "inconclusive"
 
 
+def test_a_noise_scale_that_is_infinite_is_not_called_unmeasured() -> None:
+    scales = {"raw_noise_scale": SEEDS, "control_noise_scale": SEEDS}
+    ours = [math.inf, math.inf, math.nan, *SEEDS[3:]]
+    found = judge(table({"gcsam": {"centralized_noise_scale": ours, **scales}}))
+    relative = next(verdict for verdict in found if verdict.claim.quantity == "centralized_noise_scale")
+    assert relative.reason.startswith(
+        "not measured in 1 run; infinite, as its denominator is not told from 0, in 2 runs; "
+    )
+
+
 MATCHED = replace(FLATTER, matched="train_loss")
 
 
@@ -308,7 +325,7 @@ def test_cost_is_reported_without_a_verdict() -> None:
 def test_what_the_study_cannot_speak_to_says_what_it_needs() -> None:
     reasons = {found.claim.number: found.reason for found in judge(table({})) if found.claim.role == "untested"}
     assert reasons[5] == "needs runs over a grid of rho"
-    assert set(reasons) == {5, 8}
+    assert set(reasons) == {2, 5, 8}
 
 
 def test_a_control_without_runs_counts_for_nothing_and_one_with_runs_counts() -> None:
