@@ -33,6 +33,7 @@ class Claim:
         matched: Column in which treatment and control should agree for the comparison to be fair; "" for none.
         reason: Why the comparison proves nothing or is not made; only with `direction=""`.
         missing: What a NaN in the column means.
+        infinite: What an infinity in the column means.
         needs: What a study must hold for the column to be there; without it the comparison is not made.
         is_optional: The control is one a study may do without: where it has no such runs the comparison counts for
             nothing.
@@ -53,6 +54,7 @@ class Claim:
     matched: str = ""
     reason: str = ""
     missing: str = "not measured"
+    infinite: str = "infinite"
     needs: str = ""
     is_optional: bool = False
 

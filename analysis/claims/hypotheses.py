@@ -16,6 +16,7 @@ SAME_AS_SAM = 0.99
 IN_THE_AREA = "it is one end of the grid whose area decides"
 WORSE_LOSES_LESS = "reported as it is: a network that is worse on clean images has less to lose"
 NEEDS_ROBUSTNESS = "needs the command landscape robustness on the runs"
+NO_GRADIENT = "infinite, as the mean gradient is not told from 0,"
 ANY_PROJECTION = "it falls under every projection (tr(P Sigma P) <= tr(Sigma)), so it proves nothing"
 NO_BOUND = "reported as it is: the claim sets no bound"
 
@@ -63,6 +64,7 @@ CLAIMS: tuple[Claim, ...] = (
             "log-ratio",
             "lower",
             control_quantity=f"{other}_noise_scale",
+            infinite=NO_GRADIENT,
         )
         for other in ("raw", "control")
     ),
@@ -74,6 +76,7 @@ CLAIMS: tuple[Claim, ...] = (
             "log-ratio",
             "lower",
             control_quantity=f"{other}_training_noise_scale",
+            infinite=NO_GRADIENT,
             needs="needs runs watched by a probe of the noise",
         )
         for other in ("raw", "control")

@@ -165,7 +165,7 @@ def _pairs(claim: Claim, table: RunTable) -> tuple[Array, list[str]]:
     not_positive = ~infinite & (pairs <= 0) & (claim.scale == "log-ratio")
     problems = (
         (claim.missing, _num_runs(missing, claim)),
-        ("infinite, as its denominator is not told from 0,", _num_runs(infinite, claim)),
+        (claim.infinite, _num_runs(infinite, claim)),
         ("not positive, so without a ratio,", _num_runs(not_positive, claim)),
     )
     return pairs[~(missing | infinite | not_positive).any(1)], _told(problems)
