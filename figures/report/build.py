@@ -113,7 +113,8 @@ def _answer(study: Run, rows: Sequence[Row]) -> Section:
 
 
 def _verdicts(rows: Sequence[Row]) -> Section:
-    return Section("verdicts", "The evidence", (*_some(verdicts.effects(rows)), verdicts.verdict_table(rows)))
+    blocks = (*_some(verdicts.effects(rows)), verdicts.verdict_table(rows), *_some(verdicts.without_numbers(rows)))
+    return Section("verdicts", "The evidence", blocks)
 
 
 def _left_out(names: Sequence[str], *, has_verdicts: bool) -> list[str]:

@@ -157,6 +157,8 @@ def _again(config: Mapping[str, Any]) -> list[Block]:
         ),
         Code(toml(config), "toml"),
         Code(commands),
+        Text("To do its runs again from its file alone, and see whether every number comes out as stored:"),
+        Code("landscape reproduce study.h5"),
     ]
 
 

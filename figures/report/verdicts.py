@@ -28,16 +28,42 @@ COLUMNS = (
 
 
 def verdict_table(rows: Sequence[Row]) -> Table:
-    """Return every comparison that was made as a row.
+    """Return every comparison that came to a number as a row.
 
     Args:
         rows: Of one study.
     """
     common = shared_reason(rows)
-    made = tuple(_cells(row, common) for row in rows if row.role != UNTESTED)
+    made = tuple(_cells(row, common) for row in rows if row.role != UNTESTED and math.isfinite(row.effect))
     note = f" Every verdict here: {common}." if common else ""
     caption = f"{counted(len(made), 'comparison').capitalize()}; sort by any column.{note}"
     return Table("verdicts", caption, COLUMNS, made)
+
+
+def without_numbers(rows: Sequence[Row]) -> Table | None:
+    """Return what could not be compared and why, a row for each reason, or None where everything could.
+
+    Args:
+        rows: Of one study.
+    """
+    quantities: dict[tuple[int, str, str], list[str]] = {}
+    for row in rows:
+        if row.role != UNTESTED and not math.isfinite(row.effect):
+            quantities.setdefault((row.number, comparison(row), row.reason), []).append(label(row.quantity))
+    if not quantities:
+        return None
+    cells = tuple(
+        (Cell(str(claim), claim), Cell(who), Cell(", ".join(names)), Cell(reason or NONE))
+        for (claim, who, reason), names in quantities.items()
+    )
+    columns = (
+        Column("Claim", "its number", is_number=True),
+        Column("Compared"),
+        Column("Quantities"),
+        Column("Why not"),
+    )
+    count = sum(map(len, quantities.values()))
+    return Table("without-numbers", f"{counted(count, 'comparison').capitalize()} without a number.", columns, cells)
 
 
 def effects(rows: Sequence[Row]) -> Picture | None:

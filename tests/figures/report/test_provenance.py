@@ -30,7 +30,8 @@ def test_the_study_written_down_is_the_one_that_ran(report: Report, tmp_path: Pa
     """Fails if a setting is lost on the way: the command's own reader has to find the stored ones."""
     from landscape.study_file import read_study
 
-    text, commands = [block.text for block in report.blocks(Code)]
+    text, commands, check = [block.text for block in report.blocks(Code)]
+    assert check == "landscape reproduce study.h5"
     (tmp_path / "study.toml").write_text(text, encoding="utf-8")
     found = read_study(tmp_path / "study.toml")
     assert (found.seeds, found.samples, found.train) == (2, None, {"data": "digits"})

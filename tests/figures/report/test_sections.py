@@ -51,6 +51,22 @@ def test_every_comparison_made_is_a_row_with_its_numbers(report: Report) -> None
     assert table.rows[1][-1].text == "not at matched train_loss"
 
 
+def test_what_could_not_be_compared_is_told_once_for_each_reason(tmp_path: Path) -> None:
+    """Fails if rows without a number stand among the effects, or are left out."""
+    study = tmp_path / "study.h5"
+    nothing = {"effect": math.nan, "low": math.nan, "high": math.nan, "reason": "no runs of method 'random'"}
+    lost = [claim(3, name, "gcsam vs random", **nothing) for name in ("lambda_max", "trace")]
+    write_verdicts(study, [*CLAIMS, *lost])
+    found = tables(build(Run(study), []))
+    assert len(found["verdicts"].rows) == sum(row["role"] != "untested" for row in CLAIMS)
+    assert [[cell.text for cell in row] for row in found["without-numbers"].rows] == [
+        ["3", "GCSAM vs random", "largest Hessian eigenvalue, Hessian trace", "no runs of method 'random'"]
+    ]
+    assert found["without-numbers"].caption == "2 comparisons without a number."
+    write_verdicts(study := tmp_path / "whole.h5")
+    assert "without-numbers" not in tables(build(Run(study), []))
+
+
 def test_a_new_claim_and_a_new_column_appear_by_themselves(tmp_path: Path) -> None:
     """Fails if a claim or a column must be known to be shown."""
     study = tmp_path / "study.h5"
