@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +211,22 @@ def filled(text: str, results: Path) -> str:
     """Return a text with each marked place filled with its table.
 
     Args:
-        text: With lines `<!-- name -->` and, where the table ends, `<!-- end -->`.
+        text: As for `filled_with`.
         results: Folder of the JSON files.
+    """
+
+    def made(file: str, make: Callable[[Report], str]) -> str:
+        return make(json.loads((results / file).read_text(encoding="utf-8")))
+
+    return filled_with({name: partial(made, *table) for name, table in TABLES.items()}, text)
+
+
+def filled_with(tables: Mapping[str, Callable[[], str]], text: str) -> str:
+    """Return a text with each marked place filled.
+
+    Args:
+        tables: Name to what makes the table of that name.
+        text: With lines `<!-- name -->` and, where the table ends, `<!-- end -->`.
 
     Raises:
         ValueError: A name that is no table.
@@ -219,10 +234,9 @@ def filled(text: str, results: Path) -> str:
 
     def replace(match: re.Match[str]) -> str:
         name = match[1]
-        if name not in TABLES:
-            raise ValueError(f"{name!r} is no table; there are {', '.join(TABLES)}")
-        file, make = TABLES[name]
-        return f"<!-- {name} -->\n{make(json.loads((results / file).read_text(encoding='utf-8')))}\n<!-- end -->"
+        if name not in tables:
+            raise ValueError(f"{name!r} is no table; there are {', '.join(tables)}")
+        return f"<!-- {name} -->\n{tables[name]()}\n<!-- end -->"
 
     return re.sub(r"<!-- ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 

@@ -28,7 +28,7 @@ from landscape.tuning import TUNING, chosen_in
 
 TIME = "s"  # unit of the columns that no two calls share
 # What of a file's provenance decides the last digits.
-DECISIVE = ("platform", "processor", "python", "library_versions")
+DECISIVE = ("processor", "device", "python", "library_versions")
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,14 @@ def reproduce(
     return [_likeness(job, stored, again) for job, _ in placed]
 
 
-def other_conditions(study: Path) -> list[str]:
+def other_conditions(study: Path, device: str) -> list[str]:
     """Return what differs between the machine of a study's file and this one, a text for each.
 
     Args:
         study: Its file.
+        device: Where the runs were done here.
     """
-    stored, here = read_attributes(study), provenance()
+    stored, here = read_attributes(study), provenance(device=device)
     return [
         f"{name} {stored[name]}, here {here[name]}"
         for name in DECISIVE

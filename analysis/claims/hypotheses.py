@@ -59,18 +59,6 @@ CLAIMS: tuple[Claim, ...] = (
     *(
         Claim(
             2,
-            _NOISE,
-            "centralized_noise_scale",
-            "log-ratio",
-            "lower",
-            control_quantity=f"{other}_noise_scale",
-            infinite=NO_GRADIENT,
-        )
-        for other in ("raw", "control")
-    ),
-    *(
-        Claim(
-            2,
             _NOISE_IN_TRAINING,
             "centralized_training_noise_scale",
             "log-ratio",
@@ -78,6 +66,18 @@ CLAIMS: tuple[Claim, ...] = (
             control_quantity=f"{other}_training_noise_scale",
             infinite=NO_GRADIENT,
             needs="needs runs watched by a probe of the noise",
+        )
+        for other in ("raw", "control")
+    ),
+    *(
+        Claim(
+            2,
+            _NOISE,
+            "centralized_noise_scale",
+            "log-ratio",
+            "lower",
+            control_quantity=f"{other}_noise_scale",
+            infinite=NO_GRADIENT,
         )
         for other in ("raw", "control")
     ),

@@ -52,7 +52,7 @@ def reproduce(
     folder = output or Path("runs") / "again" / study.absolute().parent.name
     with display(quiet=quiet) as shown:
         found = reproduce(study, runs or [], folder, Where(device, jobs), places(data, root), shown)
-    show(likeness_table(found), *(f"differs: {condition}" for condition in other_conditions(study)))
+    show(likeness_table(found), *(f"differs: {condition}" for condition in other_conditions(study, device.resolve())))
     if differing := [run.run for run in found if run.differing]:
         raise RuntimeError(f"{len(differing)} of {len(found)} runs differ from {study}: {', '.join(differing)}")
     show(f"{len(found)} of {len(found)} runs agree in every number.")

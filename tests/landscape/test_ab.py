@@ -5,6 +5,7 @@ One tiny comparison is done once, in this process; most tests work on copies of 
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -29,7 +30,7 @@ from landscape.named_studies import find_study
 from landscape.options import Device
 from landscape.results import AB
 from landscape.study_config import StudyConfig
-from landscape.study_parts import MEASURED
+from landscape.study_parts import MEASURED, Measure
 from tests.analysis.claims.runs import write_run
 from tests.landscape.conftest import Done
 from tests.landscape.recorder import Recorder
@@ -193,7 +194,9 @@ def test_methods_of_a_file_and_methods_by_name() -> None:
     config = comparison(study, "random", "gcsam", "lambda_max smaller, worst smaller, lambda_ratio smaller", 4)
     assert dict(config.methods) == {"random": {}, "gcsam": {"rho": 0.2}}
     assert (config.seeds, config.points, config.samples) == (4, 7, 9)
-    assert config.measure.of == ("eigenvalues", "sharpness")
+    assert config.measure == Measure(("eigenvalues", "sharpness"))
+    watched = comparison(study, "random", "gcsam", "centralized_training_noise_scale smaller", 4)
+    assert watched.measure == Measure((), "epochs:1", math.inf, probe_of=("noise",))
 
 
 def test_a_control_keeps_the_settings_of_what_it_controls_only_beside_it() -> None:

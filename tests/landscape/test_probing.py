@@ -115,6 +115,15 @@ def test_a_stopped_run_goes_on_with_its_record(watched: Path, tmp_path: Path) ->
     assert same(load_file(tmp_path / "selected.pt"), load_file(watched / "selected.pt"))
 
 
+def test_it_measures_what_is_asked_for_alone(tmp_path: Path) -> None:
+    train_run(TINY, tmp_path, Recorder(), wish("epochs:1", math.inf, 20, ("noise",)))
+    record = record_of(tmp_path / "run.h5")
+    assert record.control.trace.isfinite().all()
+    assert record.lambda_max.isnan().all()
+    with pytest.raises(ValueError, match="quantities must be some of lambda_max, trace, noise, sharpness, each once"):
+        wish("epochs:1", math.inf, 20, ("noises",))
+
+
 def test_by_epochs(tmp_path: Path) -> None:
     train_run(TINY, tmp_path, Recorder(), watch("epochs:1"))
     record = record_of(tmp_path / "run.h5")

@@ -117,7 +117,7 @@ def test_the_command_says_who_agrees_and_where_it_was(
     change(study, "test_loss", 1, lambda value: 1.01 * value)
     with h5py.File(study, "r+") as file:
         file.attrs["processor"] = "Analytical Engine"
-    assert other_conditions(study)[0].startswith("processor Analytical Engine, here ")
+    assert other_conditions(study, "cpu")[0].startswith("processor Analytical Engine, here ")
     done = cli(*arguments)
     assert done.status == 1
     assert "test_loss: 9.9e-03 of it" in done.out

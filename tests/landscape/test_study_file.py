@@ -85,6 +85,7 @@ of = ["trace", "surface"]
 probe = "every:50"
 probe_budget = inf
 probe_samples = 64
+probe_of = ["noise"]
 """
 
 
@@ -92,7 +93,7 @@ def test_search_sweep_and_schedule_arrive(tmp_path: Path) -> None:
     found = read_study(written(tmp_path, GRIDS))
     assert found.tuning == Tuning(9, (0.01, 0.3), (0.01, 0.2), seeds=2, same_as={"wide": "sam"})
     assert found.sweep == Sweep((0.01, 0.1), (0.0, 0.4), ("sam",))
-    assert found.measure == Measure(("trace", "surface"), "every:50", math.inf, 64)
+    assert found.measure == Measure(("trace", "surface"), "every:50", math.inf, 64, ("noise",))
     assert StudyConfig.from_json(found.to_json()) == found
 
 
@@ -172,6 +173,8 @@ def test_what_can_be_measured_is_one_list() -> None:
         ),
         ('[methods.sam]\n[measure]\nprobe = "always"\n', 3, "measure.probe: "),
         ("[methods.sam]\n[measure]\nprobe_budget = 0.0\n", 3, "measure.probe_budget must be greater than 0, got 0.0"),
+        ("[methods.sam]\n[measure]\nprobe_of = []\n", 3, "measure.probe_of "),
+        ('[methods.sam]\n[measure]\nprobe_of = ["q"]\n', 3, "measure.probe_of.0 must be 'lambda_max', 'trace'"),
         ("[methods]\nsgd = 3\n", 2, "methods.sgd must be a valid dictionary, got 3"),
     ],
 )

@@ -5,13 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from landscape.study_parts import MEASURED, Measure, Sweep, Tuning, matched
+from landscape.study_parts import MEASURED, PROBED, Measure, Sweep, Tuning, matched
 
 WIDE = Tuning(9, (0.01, 0.3), (0.01, 0.2))
+
+
+def test_a_probe_can_be_asked_for_all_that_it_measures() -> None:
+    from analysis.probe.quantities import QUANTITIES
+    from landscape.study_file import Probed
+
+    assert tuple(QUANTITIES) == PROBED == get_args(Probed)
 
 
 def test_every_method_tries_the_same_rates_as_often() -> None:

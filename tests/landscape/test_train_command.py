@@ -12,6 +12,7 @@ import landscape.tables
 import landscape.training
 from gcsam.training import DATA_NAMES, METHODS, MODELS, TrainConfig
 from landscape.commands.train import train
+from landscape.probing import ProbeWish, wish
 from tests.landscape.conftest import Done
 
 # Not offered: what is seldom wanted from the command line; a study's file takes all of it.
@@ -54,6 +55,16 @@ def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     monkeypatch.setattr(landscape.training, "train_run", lambda config, *_: kept.append(config))
     monkeypatch.setattr(landscape.tables, "trained_table", lambda path: f"table of {path}")
     return kept
+
+
+def test_the_options_of_the_probe_reach_it(cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[ProbeWish | None] = []
+    monkeypatch.setattr(landscape.training, "train_run", lambda *given: kept.append(given[3]))
+    monkeypatch.setattr(landscape.tables, "trained_table", lambda path: f"table of {path}")
+    options = ("--probe=every:9", "--probe-budget=0.25", "--probe-samples=33", "--probe-of=noise", "--probe-of=trace")
+    for given in (options, options[:3], ()):
+        assert cli("train", "--model", "mlp", "--output", "there", *given).status == 0
+    assert kept == [wish("every:9", 0.25, 33, ("noise", "trace")), wish("every:9", 0.25, 33), None]
 
 
 def test_every_option_reaches_the_configuration(cli: Callable[..., Done], trained_with: list[TrainConfig]) -> None:
