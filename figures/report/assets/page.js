@@ -20,10 +20,22 @@
     const text = document.getElementById(plot.dataset.figure).textContent;
     return JSON.parse(text.replace(/"var\((--[\w-]+)\)"/g, (_, v) => JSON.stringify(style.getPropertyValue(v).trim())));
   }
+  // On a narrow screen there is no room beside a bar: its label stands over it.
+  const narrow = matchMedia("(max-width: 40rem)");
+  function labelsAbove({ layout }) {
+    const names = layout.yaxis.categoryarray;
+    layout.annotations = names.map((name) => ({
+      text: name.replace(/(.{1,52})(\s+|$)/g, "$1<br>").replace(/<br>$/, ""), font: { size: 10 }, align: "left", showarrow: false,
+      x: 0, xref: "paper", xanchor: "left", y: name, yanchor: "bottom", yshift: 5,
+    }));
+    Object.assign(layout.yaxis, { showticklabels: false, automargin: false });
+    Object.assign(layout, { height: 80 + 48 * names.length, margin: { ...layout.margin, l: 8 } });
+  }
   const hidden = (plot) => all('.legend [aria-pressed="false"]', plot.closest("figure")).map((button) => button.dataset.series);
   async function draw(plot) {
     const figure = figureOf(plot), off = hidden(plot);
     for (const trace of figure.data) if (off.includes(trace.meta)) trace.visible = false;
+    if (narrow.matches && plot.closest(".wide")) labelsAbove(figure);
     if (plot.layout?.scene) figure.layout.scene.camera = plot.layout.scene.camera;
     const image = { format: "svg", filename: plot.dataset.figure };
     await Plotly.react(plot, figure.data, figure.layout, { ...still, modeBarButtonsToRemove: buttons, toImageButtonOptions: image });
@@ -47,6 +59,7 @@
     redraw();
   });
   system.addEventListener("change", () => { if (!root.dataset.theme) { name(); redraw(); } });
+  narrow.addEventListener("change", redraw);
   if (chosen()) root.dataset.theme = chosen();
   name();
   let before;
