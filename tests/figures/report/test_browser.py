@@ -259,13 +259,13 @@ def test_a_phone_has_no_page_to_push_sideways(browser: Any, address: str, wide: 
 
 def test_on_a_phone_a_label_stands_over_its_bar(browser: Any, address: str, wide: Opened) -> None:
     """Fails if the bars of the effects can only be seen by pushing their labels out of sight."""
-    labels = "[...document.querySelectorAll('#verdicts .plot .annotation-text')].map(e => e.getBoundingClientRect())"
+    labels = "[...document.querySelectorAll('.wide .plot .annotation-text')].map(e => e.getBoundingClientRect())"
     assert wide.page.evaluate(f"{labels}.length") == 0
     phone = Opened(browser, address, 360)
     boxes = phone.page.evaluate(f"{labels}.map(box => [box.left, box.right])")
     assert len(boxes) == sum(claim["role"] != "untested" for claim in CLAIMS)
     assert all(left >= 0 and right <= 360 for left, right in boxes)
-    bars = "[...document.querySelectorAll('#verdicts .plot-box')].map(e => e.scrollWidth - e.clientWidth)"
+    bars = "[...document.querySelectorAll('.wide .plot-box')].map(e => e.scrollWidth - e.clientWidth)"
     assert set(phone.page.evaluate(bars)) == {0}
     phone.page.set_viewport_size({"width": 1280, "height": 900})
     phone.page.wait_for_function(f"{labels}.length === 0")
