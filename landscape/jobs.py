@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.store import list_measurements
+from analysis.store import list_measurements, place_free
 from landscape import robustness, stages
 from landscape.noise_stages import minibatch
 from landscape.progress import Display
@@ -156,20 +156,6 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "data" in kept:
         kept["data"] = place_free(str(kept["data"]))
     return kept
-
-
-def place_free(data: str) -> str:
-    """Return data without the folder they lie in, which may be another one tomorrow.
-
-    Args:
-        data: As the setting of training.
-
-    Example:
-        >>> place_free("npz:/data/scans.npz"), place_free("digits")
-        ('npz:scans.npz', 'digits')
-    """
-    kind, _, path = data.partition(":")
-    return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} and path else data
 
 
 def differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

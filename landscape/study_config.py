@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.jobs import Job, Measurements, differing, place_free, without_places
+from analysis.store import place_free
+from landscape.jobs import Job, Measurements, differing, without_places
 from landscape.results import write_text
 from landscape.study_parts import Measure, Sweep, Tuning
 

@@ -14,6 +14,7 @@ import platform
 import subprocess
 from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 
 # The libraries that numbers pass through.
 LIBRARIES = ("gcsam-landscape", "torch", "numpy", "scipy", "h5py", "scikit-learn")
@@ -66,6 +67,20 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def place_free(data: str) -> str:
+    """Return data without the folder they lie in, which may be another one tomorrow.
+
+    Args:
+        data: As the setting of training.
+
+    Example:
+        >>> place_free("npz:/data/scans.npz"), place_free("digits")
+        ('npz:scans.npz', 'digits')
+    """
+    kind, _, path = data.partition(":")
+    return f"{kind}:{Path(path).name}" if kind in {"npz", "folder"} and path else data
 
 
 def _library_versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.store import read_attributes
+from analysis.store import place_free, read_attributes
 from figures.reading import Run
 from figures.report.content import Block, Cell, Code, Column, Table, Text
 from figures.report.wording import NONE, listed
@@ -115,6 +115,8 @@ def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         return {}
     first = configs[0]
     same = {name: value for name, value in first.items() if all(c.get(name) == value for c in configs)}
+    if "data" in same:
+        same["data"] = place_free(str(same["data"]))  # the folder says nothing on another machine
     return {name: _shown(value) for name, value in same.items() if name not in OWN and value is not None}
 
 

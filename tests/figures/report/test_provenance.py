@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from figures.reading import Run, load_runs
 from figures.report.content import Code, Report, Table
 from figures.report.provenance import blocks, toml
-from tests.figures.report.conftest import runs_of
+from tests.figures.report.conftest import built, runs_of, write_report_study
 
 
 def test_what_differs_is_a_column_and_what_does_not_is_shared(report: Report) -> None:
@@ -24,6 +25,17 @@ def test_what_differs_is_a_column_and_what_does_not_is_shared(report: Report) ->
         f"{m}{s}" for m in ("sgd", "gc", "sam", "gcsam") for s in "01"
     ]
     assert "torch" in {row[0].text for row in tables["versions"].rows}
+
+
+def test_where_the_data_lay_is_nobodys_business(tmp_path: Path) -> None:
+    """Fails if a report that is handed on says how the folders of its maker are called."""
+    study = write_report_study(tmp_path)
+    for path in tmp_path.glob("runs/*/run.h5"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["config"] = '{"lr": 0.05, "data": "npz:/home/me/scans.npz", "root": "/home/me"}'
+    found = {table.name: table for table in built(study).blocks(Table)}
+    shown = {tuple(cell.text for cell in row) for row in found["settings"].rows}
+    assert shown == {("data", "npz:scans.npz"), ("lr", "0.05")}
 
 
 def test_the_study_written_down_is_the_one_that_ran(report: Report, tmp_path: Path) -> None:
