@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.table import Table
 
 from analysis.claims import RunTable, collect
+from analysis.claims.sweeps import COLUMNS
 from analysis.store import list_measurements, provenance, read, read_attributes
 from landscape.executors import Where
 from landscape.jobs import Job
@@ -137,12 +138,14 @@ def likeness_table(found: Sequence[Likeness]) -> Table:
     for run in found:
         name, size = run.largest
         told = f"{name}: {size:.1e} of it" if name else "none"
+        if math.isinf(size):
+            told = "{}: stored {:g}, now {:g}".format(name, *run.differing[name])
         table.add_row(run.run, str(run.compared), str(run.compared - len(run.differing)), told)
     return table
 
 
 def _likeness(job: Job, stored: RunTable, again: RunTable) -> Likeness:
-    names = [name for name, variable in stored.columns.items() if variable.units != TIME]
+    names = [name for name, variable in stored.columns.items() if variable.units != TIME and name not in COLUMNS]
     one, other = ({name: table.by_seed(job.method, name)[job.seed] for name in names} for table in (stored, again))
     pairs = {name: (one[name], other[name]) for name in names}
     measured = {name: pair for name, pair in pairs.items() if not all(map(math.isnan, pair))}
@@ -152,5 +155,6 @@ def _likeness(job: Job, stored: RunTable, again: RunTable) -> Likeness:
 
 def _relative(first: float, second: float) -> float:
     """Return the difference in shares of the larger one; infinite where one of them is no number."""
-    size = abs(first - second) / max(abs(first), abs(second))
-    return size if math.isfinite(size) else math.inf
+    if not (math.isfinite(first) and math.isfinite(second)):
+        return math.inf
+    return abs(first - second) / max(abs(first), abs(second))

@@ -30,7 +30,6 @@ PAGE = HERE.parent / "results.md"
 STUDIES = {
     "digits-full": "digits",
     "pneumonia": "chest X-rays",
-    "cifar10-label-noise": "CIFAR-10 subset",
     "digits-drift": "drifting digits",
 }
 # What is shown for each method: column, factor, unit.
@@ -134,7 +133,7 @@ def sweep(study: str, setting: str) -> str:
     numbers = table.numbers["test_accuracy"]  # [method, seed, value]
     rows = [
         [method(name), *(_spread(dict(enumerate(numbers[i, :, k].tolist())), 100.0) for k in range(len(table.values)))]
-        for i, name in enumerate(table.methods)
+        for i, name in enumerate(table.method)
     ]
     return markdown([setting.replace("_", " "), *(f"{value:g}" for value in table.values)], rows)
 

@@ -18,10 +18,10 @@ import landscape.study
 from landscape.executors import SERIAL, Where
 from landscape.options import Device
 from landscape.progress import Display
-from landscape.reproducing import Likeness, other_conditions, reproduce, stored_jobs
+from landscape.reproducing import Likeness, likeness_table, other_conditions, reproduce, stored_jobs
 from landscape.study import run_study
 from landscape.study_config import StudyConfig
-from landscape.study_parts import Measure, Tuning
+from landscape.study_parts import Measure, Sweep, Tuning
 from tests.landscape.conftest import Done
 
 WHERE = Where(Device.CPU, executor=SERIAL)
@@ -30,6 +30,7 @@ CONFIG = StudyConfig(
     methods={"sgd": {}, "gcsam": {}, "control": {"method": "sam", "radius": "matched"}},
     seeds=1,
     samples=30,
+    sweep=Sweep(rho=(0.02, 0.1), methods=("gcsam",)),  # what a grid came to is no number of a run
     tuning=Tuning(2, (0.01, 0.2), (0.02, 0.1), same_as={"control": "gcsam"}),
     measure=Measure(of=("eigenvalues", "noise")),
 )
@@ -96,6 +97,8 @@ def test_what_was_not_measured_is_no_number(study: Path) -> None:
     (found,) = again(study, "sgd-seed0")
     assert found.compared == len(there) + 1
     assert found.largest == ("test_loss", np.inf)
+    table = likeness_table([found])
+    assert str(next(iter(table.columns[3].cells))).startswith("test_loss: stored nan, now ")
     assert list(found.differing) == ["test_loss"]
 
 
