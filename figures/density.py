@@ -43,7 +43,7 @@ class Densities:
         least: Method to its least node, mean over seeds.
         largest: Method to its largest node, likewise.
         num_parameters: D; of networks that differ the largest.
-        num_left_out: Runs whose numbers are not all finite.
+        num_left_out: Runs with nodes that are not all finite, or all zero.
     """
 
     grid: Array

@@ -46,7 +46,8 @@ def spectral_density(runs: Sequence[Run]) -> Picture | None:
 
 def _caption(found: Densities) -> str:
     band = "; the band is from the lowest to the highest seed" if max(map(len, found.curves.values())) > 1 else ""
-    left_out = f" Left out: {counted(found.num_left_out, 'run')} without finite numbers." if found.num_left_out else ""
+    lost = counted(found.num_left_out, "run")
+    left_out = f" Left out: {lost} with nodes that are not finite, or all zero." if found.num_left_out else ""
     return (
         "Density of the eigenvalues of the Hessian of the training loss, in loss per squared weight, by stochastic "
         f"Lanczos quadrature: mean over probes and seeds{band}. It is smoothed by a Gaussian of width "

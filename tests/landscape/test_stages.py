@@ -105,10 +105,11 @@ def test_eigenvalues_tell_how_far_they_are_by_what_is_usual(objective: Objective
     assert all(done <= total <= 20 for done, total in told)
 
 
-def test_the_density_is_that_of_the_defaults() -> None:
+def test_the_density_is_that_of_the_defaults(objective: Objective) -> None:
     """Fails if the stage and the function come to mean different things by a spectral density."""
     defaults = {name: each.default for name, each in inspect.signature(spectral_density).parameters.items()}
     assert (defaults["probes"], defaults["steps"], defaults["seed"]) == (stages.PROBES, stages.STEPS, 0)
+    assert stages.density(seed=3).compute(objective, None, lambda *_: None) == spectral_density(objective, seed=3)
 
 
 def test_a_surface_stopped_midway_is_not_finished(objective: Objective, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_the_panel_has_the_curves_of_the_results(paths: list[Path]) -> None:
     (panel,) = picture.panels
     assert [series.name for series in panel.series] == list(picture.legend) == ["sam", "gcsam"]
     assert picture.png == "density"
+    assert (panel.is_log, panel.origin, panel.floor) == (True, 0.0, found.floor)
     sam, gcsam = panel.series
     grid = torch.tensor(sam.x, dtype=torch.float64)
     # of a grid of six digits: the slope of a kernel is at most its height times 0.6 / width
@@ -95,7 +96,7 @@ def test_runs_that_are_left_out_are_told(tmp_path: Path, paths: list[Path]) -> N
     write(tmp_path / "nan.h5", "curvature", "density", measurement(**broken, num_parameters=98))
     picture = spectral_density(load_runs([*paths, tmp_path / "nan.h5"]))
     assert picture is not None
-    assert picture.caption.endswith(" Left out: 1 run without finite numbers.")
+    assert picture.caption.endswith(" Left out: 1 run with nodes that are not finite, or all zero.")
     assert spectral_density(load_runs([tmp_path / "nan.h5"])) is None
 
 
