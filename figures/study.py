@@ -19,6 +19,7 @@ from figures.checkpoints import figure_checkpoints
 from figures.claims import figure_verdicts
 from figures.convexity import figure_convexity
 from figures.covariance import figure_covariance
+from figures.density import figure_density
 from figures.drift import figure_drift
 from figures.evolution import figure_evolution
 from figures.gradient import figure_gradient
@@ -54,6 +55,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Figure | None]] = {
     "paths": figure_paths,
     "trajectory": figure_trajectory,
     "eigenvalues": figure_eigenvalues,
+    "density": figure_density,
     "sharpness": figure_sharpness,
     "noise": figure_noise,
     "noise_training": figure_noise_training,

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from landscape.options import Device
 from landscape.phases import jobs_after
-from landscape.stages import Stage
+from landscape.stages import PROBES, STEPS, Stage
 from landscape.study_config import StudyConfig
 from landscape.sweeps import RUNS, points
 from landscape.tables import show
@@ -32,6 +32,7 @@ USUAL = {
     "curvature/eigenvalues": 2 * 20,
     "curvature/trace": 2 * 60,
     "curvature/trace_centralized": 2 * 60,
+    "curvature/density": 2 * PROBES * STEPS,
     "sharpness/worst": 41 + 53 / 3,
     "sharpness/worst_adaptive": 41 + 53 / 3,
     "sharpness/average": 201 / 3,

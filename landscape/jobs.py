@@ -41,7 +41,7 @@ class Measurements:
         points: Of the surface, along both directions.
         samples: Training samples that are measured on, or None for all.
         batch_size: Of the batches whose ascent directions are compared.
-        of: Some of `landscape.study_parts.MEASURED`.
+        of: Some of `landscape.study_parts.MEASURED` and `ON_REQUEST`.
     """
 
     rho: float
@@ -56,6 +56,7 @@ class Measurements:
         found = {
             "eigenvalues": [eigenvalues],
             "trace": [trace, stages.centralized_trace()],
+            "density": [stages.density()],
             "sharpness": stages.sharpness(rho=self.rho),
             "noise": [stages.noise(), minibatch((self.batch_size,))],
             "surface": [scan(Scan(points=str(self.points), plan="given"))],  # which repeats to the last bit

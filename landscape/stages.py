@@ -25,6 +25,8 @@ Compute = Callable[["Objective", "str | os.PathLike[str] | None", Progress], "Re
 TOP = 5
 # Hessian products that eigenvalues usually take; the budget is ten times that, and a poor guide to the time left.
 USUAL_HVPS = 20
+# Of the spectral density, the defaults there.
+PROBES, STEPS = 8, 40
 # The status of a grid whose cells are not all computed (`analysis.evidence.Status`).
 UNFINISHED = "INTERRUPTED"
 GRADIENT_NOISE = "gradient_noise"
@@ -130,6 +132,24 @@ def centralized_trace(*, seed: int = 0) -> Stage:
         return hessian_trace(Centralized(objective), seed=seed, progress=progress)
 
     return Stage("curvature", "trace_centralized", "centralized Hessian trace", {"seed": seed}, compute)
+
+
+def density(*, seed: int = 0) -> Stage:
+    """Return the stage for the density of all eigenvalues of the Hessian.
+
+    Args:
+        seed: Of the probes.
+    """
+
+    def compute(objective: Objective, _: Any, progress: Progress) -> Result:
+        from analysis import spectral_density
+
+        return spectral_density(objective, probes=PROBES, steps=STEPS, seed=seed, progress=progress)
+
+    # no steps: they are cut to the number of weights, which is not known here
+    settings = {"probe": PROBES, "seed": seed}
+    weight = PROBES * STEPS / USUAL_HVPS  # in units of the eigenvalues
+    return Stage("curvature", "density", "spectral density", settings, compute, weight=weight)
 
 
 def sharpness(*, rho: float = 0.05, seed: int = 0) -> list[Stage]:

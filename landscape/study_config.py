@@ -1,7 +1,7 @@
 """What a study is: its runs and what is measured on each, stored beside its results so that it cannot change midway.
 
-Right when a second start with other settings is refused with the names of those that differ, and more seeds or methods
-go on (`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
+Right when a second start with other settings is refused with the names of those that differ, and more seeds, methods
+or measurements go on (`tests/landscape/test_study_config.py`). Costs nothing; needs no torch.
 """
 
 from __future__ import annotations
@@ -171,7 +171,10 @@ def reduced(config: StudyConfig) -> StudyConfig:
 
 
 def claim_directory(config: StudyConfig, directory: Path) -> None:
-    """Note the settings in a study's directory, or check that it was begun with them; seeds and methods may be added.
+    """Note the settings in a study's directory, or check that it was begun with them; more may be added.
+
+    Seeds and methods may be added, and measurements to those of a study that measures any: runs that only train are
+    other jobs.
 
     Args:
         config: The settings.
@@ -190,7 +193,10 @@ def claim_directory(config: StudyConfig, directory: Path) -> None:
         raise ValueError(f"{path}: {error}; give another --output, or delete it") from None
     differences = config.differences(stored)
     seeds, methods = max(config.seeds, stored.seeds), {**config.methods, **stored.methods}
-    if differences and not config.differences(dataclasses.replace(stored, seeds=seeds, methods=methods)):
+    of = config.measure.of if set() < set(stored.measure.of) <= set(config.measure.of) else stored.measure.of
+    measure = dataclasses.replace(stored.measure, of=of)
+    wider = dataclasses.replace(stored, seeds=seeds, methods=methods, measure=measure)
+    if differences and not config.differences(wider):
         write_text(path, config.to_json())  # the runs that are there are among those wanted
     elif differences:
         raise ValueError(

@@ -29,7 +29,8 @@ else:
 
 Positive = Annotated[float, Field(gt=0)]
 # `landscape.study_parts.MEASURED`
-Measured = Literal["robustness", "eigenvalues", "trace", "sharpness", "noise", "surface"]
+Usual = Literal["robustness", "eigenvalues", "trace", "sharpness", "noise", "surface"]
+Measured = Literal[Usual, "density"]  # and `ON_REQUEST`
 Probed = Literal["lambda_max", "trace", "noise", "sharpness"]  # `landscape.study_parts.PROBED`
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A name becomes part of the name of a folder, on every system.
@@ -71,7 +72,7 @@ class _Sweep(_Table):
 
 
 class _Measure(_Table):
-    of: list[Measured] = Field(default_factory=lambda: list(get_args(Measured)))
+    of: list[Measured] = Field(default_factory=lambda: list(get_args(Usual)))
     probe: str = Measure.probe
     probe_budget: float = Field(default=Measure.probe_budget, gt=0, allow_inf_nan=True)
     probe_samples: int = Field(default=Measure.probe_samples, ge=2)

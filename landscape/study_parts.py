@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 SWEPT = ("rho", "label_noise")
 # What can be measured on a trained run, in this order; the surface is last, since it can be stopped midway.
 MEASURED = ("robustness", "eigenvalues", "trace", "sharpness", "noise", "surface")
-
+# What is measured only where it is asked for by name, because it costs about as much as all of the others together.
+ON_REQUEST = ("density",)
 # What a probe can measure while a run is trained; `analysis.probe.quantities.QUANTITIES`, without torch.
 PROBED = ("lambda_max", "trace", "noise", "sharpness")
 
@@ -117,7 +118,7 @@ class Measure:
     """What is measured on each run of a study, and on its way.
 
     Args:
-        of: Some of `MEASURED`; none for a study that only trains.
+        of: Some of `MEASURED` and `ON_REQUEST`; none for a study that only trains.
         probe: When to measure while a run is trained: "every:50", as `landscape train --probe`; "" for never.
         probe_budget: Share of the training time for that, as `--probe-budget`.
         probe_samples: Training samples for that, as `--probe-samples`.

@@ -36,6 +36,16 @@ def numbers(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
+def above(values: Sequence[float], panel: Panel) -> list[float | None]:
+    """Return numbers as `numbers` does, those below the floor of a panel a decade below it: a line leaves the panel.
+
+    Args:
+        values: Of one of its lines.
+        panel: With a floor or without.
+    """
+    return numbers([max(value, panel.floor / 10) for value in values] if math.isfinite(panel.floor) else values)
+
+
 def axis(text: str, *, is_log: bool = False) -> dict[str, Any]:
     """Return the settings of an axis.
 
@@ -62,7 +72,12 @@ def layout(panel: Panel, height: int = HEIGHT) -> go.Figure:
         yaxis=axis(panel.y_label, is_log=panel.is_log),
     )
     if panel.is_log and panel.kind != "forest":
-        ticks = log_ticks([y for s in panel.series for y in (*s.y, *s.low, *s.high) if y > 0])
+        values = [y for s in panel.series for y in (*s.y, *s.low, *s.high) if y > 0]
+        if math.isfinite(panel.floor):
+            values = [panel.floor, *(value for value in values if value >= panel.floor)]
+            ends = math.log10(panel.floor), math.log10(max(values))
+            figure.update_yaxes(range=[ends[0], ends[1] + 0.05 * (ends[1] - ends[0])])
+        ticks = log_ticks(values)
         figure.update_yaxes(tickvals=ticks, ticktext=[number(tick) for tick in ticks])
     return figure
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from figures.reading import Run
 from figures.report import conditions, courses, measured, provenance, tables, verdicts
 from figures.report.content import Answers, Block, Report, Section, Text
+from figures.report.density import spectral_density
 from figures.report.sentences import Row, answers, read_rows
 from figures.report.wording import counted, listed, method
 from figures.style import in_order
@@ -57,7 +58,7 @@ def build(study: Run | None, runs: Sequence[Run]) -> Report:
         sections += [_answer(study, rows), _verdicts(rows)]
     pictures: dict[str, list[Block]] = {
         "surfaces": [*measured.surfaces(runs)],
-        "eigenvalues": _some(measured.eigenvalues(runs)),
+        "eigenvalues": _some(measured.eigenvalues(runs), spectral_density(runs)),
         "sharpness": _some(measured.sharpness(runs)),
         "training": _some(courses.training(runs), courses.ascent_ratio(runs)),
         "noise": [*courses.noise(runs)],

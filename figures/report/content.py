@@ -132,7 +132,8 @@ class Panel:
         z: z[row][column] of a grid, NaN is a hole.
         z_label: What z is.
         is_log: Whether the vertical axis (horizontal for "forest") is logarithmic.
-        origin: Value without effect, drawn as a line; NaN for none.
+        origin: Value without effect, of "lines" and "forest" the place on the horizontal axis of a line; NaN for none.
+        floor: Where a logarithmic axis of "lines" ends, below which nothing is shown; NaN where the data end.
     """
 
     kind: str
@@ -146,6 +147,7 @@ class Panel:
     z_label: str = ""
     is_log: bool = False
     origin: float = math.nan
+    floor: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ References:
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from figures.report import grids
-from figures.report.axes import ROW, escaped, layout, numbers
+from figures.report.axes import ROW, above, escaped, layout, numbers
 from figures.report.content import Panel, Picture, Series
 from figures.report.wording import method, number
 from figures.style import METHODS, VERDICTS, look
@@ -99,6 +100,8 @@ def _without_nan(value: Any) -> str:
 
 def _lines(panel: Panel) -> go.Figure:
     figure = layout(panel)
+    if math.isfinite(panel.origin):
+        _mark_origin(figure, panel)
     for series in panel.series:
         label, _, _, dash = series_look(series.name)
         ink = f"var({color(series.name)})"
@@ -107,7 +110,7 @@ def _lines(panel: Panel) -> go.Figure:
                 figure.add_trace(
                     go.Scatter(
                         x=list(series.x),
-                        y=numbers(ends),
+                        y=above(ends, panel),
                         mode="lines",
                         line={"width": 0},
                         fill=fill,
@@ -119,7 +122,7 @@ def _lines(panel: Panel) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=list(series.x),
-                y=numbers(series.y),
+                y=above(series.y, panel),
                 mode="lines",
                 name=escaped(label),
                 meta=series.name,
@@ -193,16 +196,7 @@ def _forest(panel: Panel) -> go.Figure:
                 hovertemplate="%{text}",
             )
         )
-    figure.add_shape(
-        type="line",
-        x0=panel.origin,
-        x1=panel.origin,
-        y0=0,
-        y1=1,
-        yref="paper",
-        line={"color": "var(--muted)", "width": 1},
-        layer="below",
-    )
+    _mark_origin(figure, panel)
     figure.update_yaxes(
         type="category",
         categoryorder="array",
@@ -219,6 +213,19 @@ def _forest(panel: Panel) -> go.Figure:
             ticktext=["0.1", "0.2", "0.5", "1", "2", "5", "10"],
         )
     return figure
+
+
+def _mark_origin(figure: go.Figure, panel: Panel) -> None:
+    figure.add_shape(
+        type="line",
+        x0=panel.origin,
+        x1=panel.origin,
+        y0=0,
+        y1=1,
+        yref="paper",
+        line={"color": "var(--muted)", "width": 1},
+        layer="below",
+    )
 
 
 def _errors(series: Series) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def test_every_figure_is_written_in_both_formats(study: Path, tmp_path: Path) ->
         "noise_training",
         "agreement",
         "tails",
+        "density",
         "noise_spectrum",
         "evolution",
         "ascent_ratio",

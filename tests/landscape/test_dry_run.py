@@ -14,7 +14,7 @@ import pytest
 from gcsam.training import TrainConfig, train
 from landscape.dry_run import TIMED_STEPS, USUAL, cost_of, parts
 from landscape.study_config import StudyConfig
-from landscape.study_parts import Sweep, Tuning
+from landscape.study_parts import MEASURED, ON_REQUEST, Measure, Sweep, Tuning
 from tests.landscape.conftest import Done
 
 DRIFT = {"method": "sam", "drift": "contrast", "drift_after": 1, "batch_size": 7}
@@ -67,7 +67,8 @@ def test_trials_and_points_of_sweeps_are_planned_beside_the_runs(tmp_path: Path)
 
 
 def test_every_measurement_of_a_study_has_a_cost() -> None:
-    keys = {stage.key for stage in SMALL.measurements().stages() if not stage.is_grid}
+    asked = dataclasses.replace(SMALL, measure=Measure((*MEASURED, *ON_REQUEST)))
+    keys = {stage.key for stage in asked.measurements().stages() if not stage.is_grid}
     assert keys == USUAL.keys()
 
 

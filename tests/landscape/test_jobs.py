@@ -60,6 +60,27 @@ def test_only_what_is_wanted_is_measured() -> None:
     assert [stage.key for stage in chosen.stages()] == ["curvature/eigenvalues", "surface/plane"]
 
 
+def test_the_density_comes_after_the_trace() -> None:
+    asked = Measurements(0.05, 3, None, 8, ("density", "sharpness", "trace"))
+    assert [stage.name for stage in asked.stages()][:3] == ["trace", "trace_centralized", "density"]
+    assert "density" not in [stage.name for stage in Measurements(0.05, 3, None, 8).stages()]
+
+
+def test_what_is_asked_for_later_is_measured_on_the_run_as_it_is(tmp_path: Path) -> None:
+    """Fails if a run is trained again, or called another, because more of it is wanted."""
+    job = Job("plain", 0, {**SETTINGS, "seed": 0}, Measurements(0.05, 3, 10, 8, ()))
+    do_job(job, tmp_path, "cpu", Recorder())
+    weights = (tmp_path / "selected.pt").read_bytes()
+    wider = dataclasses.replace(job, measurements=Measurements(0.05, 3, 10, 8, ("density",)))
+    assert wider.digest == job.digest
+    assert list(wider.remaining(tmp_path)) == ["spectral density"]
+    do_job(wider, tmp_path, "cpu", shown := Recorder())
+    assert shown.stages == ["spectral density"]
+    assert wider.remaining(tmp_path) == {}
+    assert (tmp_path / "selected.pt").read_bytes() == weights
+    assert read(tmp_path / "run.h5", "curvature/density").variables["nodes"].data.shape == (8, 40)
+
+
 @pytest.mark.parametrize("batch_size", [8, 16])
 def test_measurements_are_made_with_their_settings(batch_size: int) -> None:
     made = {stage.key: stage.settings for stage in Measurements(0.2, 3, None, batch_size).stages()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import h5py
 import pytest
 import torch
 
-from analysis import Objective
+from analysis import Objective, spectral_density
 from landscape import stages
 from landscape.scans import Scan, scan
 from landscape.stages import Stage, is_finished
@@ -25,6 +26,7 @@ def objective() -> Objective:
 def everything(**extra: int) -> list[Stage]:
     return [
         *stages.curvature(top=2, **extra),
+        stages.density(**extra),
         *stages.sharpness(rho=0.1, **extra),
         stages.noise(**extra),
         scan(Scan(points="3", **extra)),
@@ -101,6 +103,13 @@ def test_eigenvalues_tell_how_far_they_are_by_what_is_usual(objective: Objective
     stages.curvature(top=2)[0].compute(objective, None, lambda done, total: told.append((done, total)))
     assert told
     assert all(done <= total <= 20 for done, total in told)
+
+
+def test_the_density_is_that_of_the_defaults(objective: Objective) -> None:
+    """Fails if the stage and the function come to mean different things by a spectral density."""
+    defaults = {name: each.default for name, each in inspect.signature(spectral_density).parameters.items()}
+    assert (defaults["probes"], defaults["steps"], defaults["seed"]) == (stages.PROBES, stages.STEPS, 0)
+    assert stages.density(seed=3).compute(objective, None, lambda *_: None) == spectral_density(objective, seed=3)
 
 
 def test_a_surface_stopped_midway_is_not_finished(objective: Objective, tmp_path: Path) -> None:

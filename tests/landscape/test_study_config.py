@@ -92,6 +92,21 @@ def test_seeds_may_be_added_but_not_taken_away(tmp_path: Path) -> None:
         claim_directory(dataclasses.replace(DIGITS, seeds=6, points=9), tmp_path)
 
 
+def test_a_study_may_come_to_measure_more_but_not_less(tmp_path: Path) -> None:
+    """Fails if what is asked for later needs runs of its own."""
+    few, more, none = (
+        dataclasses.replace(DIGITS, measure=Measure(of)) for of in (("trace",), ("density", "trace"), ())
+    )
+    claim_directory(few, tmp_path)
+    claim_directory(more, tmp_path)
+    assert StudyConfig.from_json((tmp_path / CONFIG_FILE).read_text(encoding="utf-8")) == more
+    with pytest.raises(ValueError, match=r"\(measure\.of \('trace',\), stored \('density', 'trace'\)\); give the same"):
+        claim_directory(few, tmp_path)
+    claim_directory(none, tmp_path / "none")
+    with pytest.raises(ValueError, match=r"\(measure\.of \('trace',\), stored \(\)\)"):
+        claim_directory(few, tmp_path / "none")
+
+
 def test_search_sweep_and_schedule_are_part_of_a_study(tmp_path: Path) -> None:
     whole = dataclasses.replace(
         DIGITS,

@@ -11,7 +11,7 @@ import pytest
 from gcsam.training import TrainConfig
 from landscape.study_config import StudyConfig
 from landscape.study_file import Measured, read_study
-from landscape.study_parts import MEASURED, Measure, Sweep, Tuning
+from landscape.study_parts import MEASURED, ON_REQUEST, Measure, Sweep, Tuning
 
 WHOLE = """\
 seeds = 5
@@ -106,7 +106,16 @@ def test_places_of_the_command_line_are_taken_before_anything_is_checked(tmp_pat
 
 
 def test_what_can_be_measured_is_one_list() -> None:
-    assert get_args(Measured) == MEASURED
+    assert get_args(Measured) == (*MEASURED, *ON_REQUEST)
+
+
+def test_the_density_is_measured_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Fails if a study without [measure], or with a probe alone, begins to cost hundreds of Hessian products more."""
+    for text in ("", '[measure]\nprobe = "every:5"\n'):
+        assert read_study(written(tmp_path, f"[methods.sgd]\n{text}")).measure.of == MEASURED
+    asked = read_study(written(tmp_path, '[methods.sgd]\n[measure]\nof = ["density", "trace"]\n'))
+    assert asked.measure.of == ("density", "trace")
+    assert StudyConfig.from_json(asked.to_json()) == asked
 
 
 @pytest.mark.parametrize(
