@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.claims.run_numbers import IN_TRAINING
 from analysis.claims.success import EXAMPLE, parse_success
-from analysis.claims.table import IN_TRAINING
 from landscape.ab_table import ab_table, answer_lines
 from landscape.executors import PROCESS, Where, check_executor
 from landscape.options import Device
