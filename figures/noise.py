@@ -124,7 +124,12 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     down, across = grid_shape(len(methods), MOST_METHODS)
     height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 3.2
     figure = Figure(figsize=(sizes().wide if len(methods) > 1 or is_tall else sizes().narrow, down * height))
-    parts: list[Any] = [figure] if down == 1 else list(figure.subfigures(down, 1))
+    # the legend stands in the first block, which is higher by as much
+    parts: Any = (
+        figure.subfigures(down, 1, squeeze=False, height_ratios=[1.1] + (down - 1) * [1])[:, 0]
+        if down > 1
+        else [figure]
+    )
     blocks = [_block(part, across, is_tall=is_tall) for part in parts]
     names = [*(layers[i] for i in shown), "all"]
     for place, (method, some) in enumerate(chosen.items()):

@@ -30,12 +30,12 @@ def draw_curves(ax: Axes, curves: Mapping[str, Array], label: str, *, log: bool 
         label: Of the vertical axis, with its unit.
         log: Logarithmic vertical axis.
     """
-    thin = {"linewidth": 0.5, "alpha": 0.5} if len(curves) < MANY else {"linewidth": 0.3, "alpha": 0.25}
+    width, alpha = (0.5, 0.5) if len(curves) < MANY else (0.3, 0.25)
     for method in in_order(list(curves)):
         style, values = look(method), np.asarray(curves[method], dtype=float)
         epochs = np.arange(1, values.shape[1] + 1)
         for row in values:
-            ax.plot(epochs, row, color=style.color, **thin)
+            ax.plot(epochs, row, color=style.color, linewidth=width, alpha=alpha)
         count = np.isfinite(values).sum(0)
         mean = np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
         every = max(len(epochs) // 6, 1)
