@@ -39,7 +39,7 @@ def _texts(ax: Axes) -> Iterator[Text]:
     if not ax.get_visible() or not ax.axison:
         return
     yield ax.title
-    for axis in (ax.xaxis, ax.yaxis):
+    for axis in (ax.xaxis, ax.yaxis) if ax.name != "3d" else ():  # its labels turn with it
         yield axis.label
         low, high = sorted(axis.get_view_interval())
         for tick in axis.get_major_ticks():

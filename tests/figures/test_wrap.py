@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.store import write
+from analysis.store import Measurement, write
 from figures import FIGURES, Run, load_runs
 from figures.noise import MOST_METHODS
+from figures.plane import Plane
 from figures.style import PRESETS, context, look, sizes
+from figures.surface import heights
 from figures.wrap import MOST_IN_ROW, grid_shape, legend_columns
 from tests.figures.fit import clashes
 from tests.figures.report.conftest import write_conditions
 from tests.figures.synthetic import METHODS, WITH_CONTROLS, measurement, write_run
+from tests.figures.test_agreement import minibatch
+from tests.figures.test_evolution import record
 
 Draw = Callable[..., Figure]
+AXIS = np.linspace(-1, 1, 21)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,46 @@ def test_a_ratio_of_ten_methods_stands_in_two_rows(drawn: Draw, tmp_path: Path) 
     assert [bool(ax.get_xlabel()) for ax in panels] == [False] * 5 + [True] * 5
     shown = [any(tick.label1.get_visible() for tick in ax.yaxis.get_major_ticks()) for ax in panels]
     assert shown == ([True] + [False] * 4) * 2
+
+
+def test_ten_surfaces_in_three_dimensions_fit_a_page(drawn: Draw) -> None:
+    figure = drawn("surfaces_3d")
+    assert set(titles(figure)) == labels()
+    assert figure.get_size_inches()[1] < 9
+
+
+def test_the_label_of_a_high_bar_is_one_line() -> None:
+    """Fails if it is cut off: two lines are wider than the room beside the bar."""
+    with context():
+        figure = heights([Plane("", AXIS, AXIS, np.outer(AXIS**4, AXIS**4) + 1e-9) for _ in range(10)])
+    assert "cut at" in figure.axes[-1].get_ylabel()
+    assert clashes(figure) == []
+
+
+def measured(folder: Path, kind: str, name: str, content: Measurement) -> list[Run]:
+    paths = []
+    for method in WITH_CONTROLS:
+        paths.append(folder / f"{method}.h5")
+        write(paths[-1], "training", "summary", measurement(method=method, seed=0))
+        write(paths[-1], kind, name, content)
+    return load_runs(paths)
+
+
+def test_agreement_of_ten_methods_stands_in_two_blocks_on_one_axis(drawn: Draw, tmp_path: Path) -> None:
+    figure = drawn("agreement", measured(tmp_path, "noise", "minibatch", minibatch()))
+    assert set(titles(figure)) == labels()
+    assert len(figure.axes) == 2 * 10
+    assert len({ax.get_ylim() for ax in figure.axes}) == 2
+
+
+def test_evolution_of_ten_methods_stands_in_two_blocks_on_one_axis(drawn: Draw, tmp_path: Path) -> None:
+    figure = drawn("evolution", measured(tmp_path, "training", "probe", record()))
+    assert set(titles(figure)) == labels()
+    rows = len(figure.axes) // 10
+    assert len({ax.get_ylim() for ax in figure.axes}) == rows
+    assert sum(ax.get_xlabel() == "step" for ax in figure.axes) == 10
+    named = [any(tick.label1.get_visible() for tick in ax.yaxis.get_major_ticks()) for ax in figure.axes]
+    assert named == ([True] + [False] * 4) * 2 * rows
 
 
 def test_robustness_names_ten_methods_in_its_legend(drawn: Draw, tmp_path: Path) -> None:
