@@ -154,7 +154,7 @@ def figure_evolution(runs: Sequence[Run]) -> Figure | None:
     axes = figure.subplots(down * len(shown), across, squeeze=False, sharex=True, sharey="row" if down == 1 else "none")
     blocks = axes.reshape(down, len(shown), across)  # of methods side by side
     for row, panel in enumerate(shown):
-        places = blocks[:, row].ravel()
+        places = list(blocks[:, row].ravel())
         for place, ax in enumerate(places if down > 1 else ()):  # one axis for all blocks
             if place:
                 ax.sharey(places[0])

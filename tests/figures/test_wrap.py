@@ -114,9 +114,10 @@ def test_ten_surfaces_in_three_dimensions_fit_a_page(drawn: Draw) -> None:
 
 def test_the_label_of_a_high_bar_is_one_line() -> None:
     """Fails if it is cut off: two lines are wider than the room beside the bar."""
+    loss = 1e3 * np.add.outer(AXIS**2, 4 * AXIS**2) ** 4 + 1e-12
     with context():
-        figure = heights([Plane("", AXIS, AXIS, np.outer(AXIS**4, AXIS**4) + 1e-9) for _ in range(10)])
-    assert "cut at" in figure.axes[-1].get_ylabel()
+        figure = heights([Plane("", AXIS, AXIS, loss) for _ in range(10)])
+    assert " and " in figure.axes[-1].get_ylabel()  # cut at both ends
     assert clashes(figure) == []
 
 
