@@ -11,6 +11,7 @@ from scipy import stats
 
 from figures.reading import Run
 from figures.style import in_order, look, sizes
+from figures.wrap import MANY
 
 SUMMARY = "training/summary"
 
@@ -48,6 +49,10 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
                 capsize=2.5,
             )
     ax.set_xticks(range(len(methods)), [look(method).label for method in methods])
+    if len(methods) >= MANY:
+        ax.tick_params(axis="x", rotation=30)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(methods) - 0.3)
     ax.set_ylabel("test accuracy [%]")
 
@@ -65,7 +70,7 @@ def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
             accuracy.setdefault(run.method, {})[run.seed] = float(value)
     if sum(map(len, accuracy.values())) < 2:  # a single number needs no figure
         return None
-    figure = Figure(figsize=(sizes().narrow, 2.5))
+    figure = Figure(figsize=(sizes().wide if len(accuracy) >= MANY else sizes().narrow, 2.5))
     ax = figure.subplots()
     draw_accuracy(ax, accuracy)
     ax.set_xlabel("dots: seeds, joined where paired\nbars: mean and 95% interval", fontsize=sizes().small)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from figures.curves import NUM_ERRORS
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, sizes
+from figures.wrap import grid_shape
 
 AGREEMENT = "noise/minibatch"
 ASCENTS = {"raw": "raw: SAM", "centralized": "centralized: GCSAM", "control": "random projection"}
@@ -95,9 +97,15 @@ def figure_agreement(runs: Sequence[Run]) -> Figure | None:
     methods = in_order([run.method for run in holding])
     if not methods:
         return None
-    figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0))
-    axes = figure.subplots(2, len(methods), squeeze=False, sharex="col", sharey="row", height_ratios=(1.6, 1))
-    for (top, below), method in zip(axes.T, methods, strict=True):
+    down, across = grid_shape(len(methods))
+    figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0 if down == 1 else 3.4 * down))
+    ratios = [1.1] + (down - 1) * [1]  # the legend stands in the first block
+    parts: Any = figure.subfigures(down, 1, squeeze=False, height_ratios=ratios)[:, 0] if down > 1 else [figure]
+    blocks = [
+        part.subplots(2, across, squeeze=False, sharex="col", sharey="row", height_ratios=(1.6, 1)) for part in parts
+    ]
+    pairs = [pair for axes in blocks for pair in axes.T]
+    for (top, below), method in zip(pairs, methods, strict=False):
         chosen = [run for run in holding if run.method == method]
         cosines = {kind: _points(chosen, f"{kind}/cosine") for kind in KINDS}
         draw_points(top, cosines)
@@ -106,9 +114,16 @@ def figure_agreement(runs: Sequence[Run]) -> Figure | None:
         draw_points(below, {kind: _points(chosen, f"{gain}/cosine") for kind, gain in GAINS.items()})
         top.set_title(look(method).label)
         below.set_xlabel("batch size")
-    axes[0, 0].set_ylabel("cosine between\nascent directions")
-    axes[1, 0].set_ylabel("gain over raw")
-    figure.legend(handles=_legend(), loc="outside upper center", ncols=3 if len(methods) > 1 else 2)
+    for axes in blocks:
+        axes[0, 0].set_ylabel("cosine between\nascent directions")
+        axes[1, 0].set_ylabel("gain over raw")
+    for row in range(2 if down > 1 else 0):  # one axis for all blocks
+        ends = np.array([axes[row, 0].get_ylim() for axes in blocks])
+        for axes in blocks:
+            axes[row, 0].set_ylim(ends[:, 0].min(), ends[:, 1].max())
+    for ax in [ax for pair in pairs[len(methods) :] for ax in pair]:
+        ax.set_axis_off()
+    parts[0].legend(handles=_legend(), loc="outside upper center", ncols=3 if len(methods) > 1 else 2)
     return figure
 
 

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from figures.curves import Curve, draw_curves, is_log, log_floor
 from figures.reading import Array, Run
 from figures.style import KINDS, Look, in_order, look, readable_log_ticks, sizes
+from figures.wrap import grid_shape
 
 PROBE = "training/probe"
 ROW_HEIGHT = 1.35  # inches
@@ -147,13 +148,26 @@ def figure_evolution(runs: Sequence[Run]) -> Figure | None:
     if not shown:
         return None
     wide = len(methods) > 1
-    figure = Figure(figsize=(sizes().wide if wide else sizes().narrow, ROW_HEIGHT * len(shown) + 0.8))
-    axes = figure.subplots(len(shown), len(methods), squeeze=False, sharex=True, sharey="row")
+    down, across = grid_shape(len(methods))
+    height = ROW_HEIGHT * len(shown) * down + 0.5 * (down - 1) + 0.8
+    figure = Figure(figsize=(sizes().wide if wide else sizes().narrow, height))
+    axes = figure.subplots(down * len(shown), across, squeeze=False, sharex=True, sharey="row" if down == 1 else "none")
+    blocks = axes.reshape(down, len(shown), across)  # of methods side by side
     for row, panel in enumerate(shown):
-        _draw_row(axes[row], panel, methods, by_method)
-    for column, method in enumerate(methods):
-        axes[0, column].set_title(look(method).label)
-        axes[-1, column].set_xlabel("step")
+        places = list(blocks[:, row].ravel())
+        for place, ax in enumerate(places if down > 1 else ()):  # one axis for all blocks
+            if place:
+                ax.sharey(places[0])
+            ax.tick_params(labelleft=place % across == 0)
+        _draw_row(places[: len(methods)], panel, methods, by_method)
+        for ax in blocks[:, row, 0]:
+            ax.set_ylabel(panel.label)
+        for ax in places[len(methods) :]:
+            ax.set_axis_off()
+    for method, top, lowest in zip(methods, blocks[:, 0].ravel(), blocks[:, -1].ravel(), strict=False):
+        top.set_title(look(method).label)
+        lowest.set_xlabel("step")
+        lowest.tick_params(labelbottom=True)
     _scale_steps(axes[-1, 0], holding)
     entries: dict[str, Any] = {}
     for ax in axes.ravel():
@@ -181,7 +195,6 @@ def _draw_row(axes: Sequence[Axes], panel: Panel, methods: Sequence[str], by_met
             draw_thresholds(ax, runs[0])
     if panel is PANELS[0]:
         _frame_eigenvalues(axes[0], everything, by_method, log=log)
-    axes[0].set_ylabel(panel.label)
 
 
 def _frame_eigenvalues(ax: Axes, curves: Sequence[Curve], by_method: Sequence[Sequence[Run]], *, log: bool) -> None:

@@ -8,6 +8,7 @@ their names can be read. Right when every mark is at its number, and one that is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, readable_log_ticks, sizes
+from figures.wrap import grid_shape
 
 NOISE = "noise/gradient_noise"
 ROWS = (
@@ -23,6 +25,7 @@ ROWS = (
     ("trace", r"absolute noise" + "\n" + r"$\mathrm{tr}\,\Sigma$ [loss$^2$/weight$^2$]"),
 )
 MOST_BARS = 8
+MOST_METHODS = 4  # side by side; further ones stand in blocks below
 
 
 def draw_noise(ax: Axes, layers: Sequence[str], bars: Mapping[str, tuple[Array, Array]]) -> None:
@@ -117,20 +120,24 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     chosen = {method: [run for run in holding if run.method == method] for method in methods}
     layers = [str(name) for name in chosen[methods[0]][0].array(NOISE, "layers")]  # type: ignore[union-attr]
     is_tall = len(layers) > MOST_BARS
-    if is_tall:
-        shown = [i for i in range(len(layers)) if any(_is_touched(run, i) for run in holding)]
-        figure = Figure(figsize=(sizes().wide, 0.16 * len(shown) + 1.6))
-        axes = figure.subplots(1, len(ROWS) * len(methods), squeeze=False, sharey=True)
-    else:
-        shown = list(range(len(layers)))
-        figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0))
-        axes = figure.subplots(len(ROWS), len(methods), squeeze=False, sharey="row", sharex="col")
+    shown = [i for i in range(len(layers)) if not is_tall or any(_is_touched(run, i) for run in holding)]
+    down, across = grid_shape(len(methods), MOST_METHODS)
+    height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 3.2
+    figure = Figure(figsize=(sizes().wide if len(methods) > 1 or is_tall else sizes().narrow, down * height))
+    # the legend stands in the first block, which is higher by as much
+    parts: Any = (
+        figure.subfigures(down, 1, squeeze=False, height_ratios=[1.1] + (down - 1) * [1])[:, 0]
+        if down > 1
+        else [figure]
+    )
+    blocks = [_block(part, across, is_tall=is_tall) for part in parts]
     names = [*(layers[i] for i in shown), "all"]
-    for column, (method, some) in enumerate(chosen.items()):
+    for place, (method, some) in enumerate(chosen.items()):
+        axes, column = blocks[place // across], place % across
         for row, (quantity, label) in enumerate(ROWS):
             marks = {kind: _mean(some, kind, quantity, [*shown, -1]) for kind in KINDS}
             if is_tall:
-                ax = axes[0, row * len(methods) + column]
+                ax = axes[0, row * across + column]
                 draw_noise_rows(ax, names, marks)
                 ax.set_xlabel(label)
             else:
@@ -140,11 +147,33 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
                     ax.set_ylabel(label)
             if is_tall or row == 0:
                 ax.set_title(look(method).label)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    _share(blocks)
+    handles, labels = blocks[0][0, 0].get_legend_handles_labels()
     handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
     labels.append(r"$\|G\|^2$ not above 0")
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(methods) > 1 or is_tall else 2)
+    columns = len(labels) if len(methods) > 1 or is_tall else 2
+    parts[0].legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _block(part: Any, across: int, *, is_tall: bool) -> Any:
+    """Return the panels of methods side by side, [row, column]."""
+    if is_tall:
+        return part.subplots(1, len(ROWS) * across, squeeze=False, sharey=True)
+    return part.subplots(len(ROWS), across, squeeze=False, sharey="row", sharex="col")
+
+
+def _share(blocks: Sequence[Any]) -> None:
+    """Give the bars of all blocks one axis for each quantity, and hide the panels of the last one that are empty."""
+    for row in range(len(blocks[0]) if len(blocks) > 1 else 0):
+        if blocks[0].shape[0] > 1:
+            ends = [block[row, 0].get_ylim() for block in blocks]
+            for block in blocks:
+                block[row, 0].set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+                readable_log_ticks(block[row, 0].yaxis)
+    for ax in blocks[-1].ravel():
+        if not ax.has_data():
+            ax.set_axis_off()
 
 
 def _is_touched(run: Run, layer: int) -> bool:

@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from figures.reading import Array, Run
 from figures.style import SURFACE_COLORS, in_order, look, sizes
+from figures.wrap import grid_shape
 
 HISTORY, PROBE = "training/history", "training/probe"
 LEAST = 1e-4  # of 1 - q; below it P does nothing that could matter
@@ -132,13 +133,19 @@ def figure_ratio(runs: Sequence[Run]) -> Figure | None:
     norm = ratio_norm(found)
     rows = max(len(ratios.layers) for ratios in found)
     height = max(rows * LINE * sizes().small / 72, 1.2) + 0.75  # the rest is for title and labels
-    figure = Figure(figsize=(sizes().wide if len(found) > 1 else sizes().narrow, height))
-    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    down, across = grid_shape(len(found))
+    figure = Figure(figsize=(sizes().wide if len(found) > 1 else sizes().narrow, down * height))
+    every = figure.subplots(down, across, squeeze=False).ravel()
+    axes = list(every[: len(found)])
     for place, (ax, ratios) in enumerate(zip(axes, found, strict=True)):
         mesh = draw_ratios(ax, ratios, norm)
-        if place and ratios.layers == found[place - 1].layers:
+        if place % across and ratios.layers == found[place - 1].layers:
             ax.tick_params(labelleft=False)
-    bar = figure.colorbar(mesh, ax=list(axes), pad=0.02, aspect=30, label=r"$q = \|Pg\|\,/\,\|g\|$")
+        if place + across < len(found) and ratios.coordinate == found[place + across].coordinate:
+            ax.set_xlabel("")
+    for ax in every[len(found) :]:
+        ax.remove()
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30, label=r"$q = \|Pg\|\,/\,\|g\|$")
     _label_bar(bar, norm)
     if any(np.isnan(ratios.values).any() for ratios in found):
         figure.legend([Patch(color=MISSING)], [r"$g = 0$"], loc="outside lower center")

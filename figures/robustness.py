@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run
 from figures.style import in_order, look, sizes
+from figures.wrap import legend_columns
 
 KEY = "training/robustness"
 
@@ -105,5 +106,5 @@ def figure_robustness(runs: Sequence[Run]) -> Figure | None:
     draw_severity(left, found)
     draw_kinds(right, found)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6))
+    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels, sizes().wide))
     return figure

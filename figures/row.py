@@ -1,4 +1,4 @@
-"""A row of square panels, one plane in each, with one colour bar: surfaces, maps of curvature, gradients.
+"""Rows of square panels, one plane in each, with one colour bar: surfaces, maps of curvature, gradients.
 
 Right when all panels have the axes of their plane and the bar is that of their scale (`tests/figures/test_surface.py`,
 `test_convexity.py`). Cost: none.
@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from figures.reading import Array
 from figures.scale import Scale, label_bar
 from figures.style import sizes
+from figures.wrap import grid_shape
 
 
 def row_of_planes(draws: Sequence[Callable[[Axes], Any]], scale: Scale, label: str) -> Figure:
-    """Return panels side by side with the colour bar of the last one.
+    """Return panels side by side, at most `MOST_IN_ROW` in a row, with the colour bar of the last one.
 
     Args:
         draws: Draw a panel and return its artist; at least one.
@@ -26,20 +27,31 @@ def row_of_planes(draws: Sequence[Callable[[Axes], Any]], scale: Scale, label: s
         label: Of the colour bar.
     """
     width = sizes().wide if len(draws) > 1 else sizes().narrow
-    height = 0.55 + (width - 1.1) / max(len(draws), 1.05)  # panels are square
+    rows, columns = grid_shape(len(draws))
+    height = 0.55 + rows * (width - 1.1) / max(columns, 1.05)  # panels are square
     figure = Figure(figsize=(width, height))
-    axes = figure.subplots(1, len(draws), squeeze=False, sharey=True)
-    for ax, draw in zip(axes[0], draws, strict=True):
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    panels = list(axes.ravel())[: len(draws)]
+    for ax, draw in zip(panels, draws, strict=True):
         filled = draw(ax)
-    axes[0, 0].set_ylabel("direction 2")
-    place = axes[0, -1].inset_axes((1.03, 0.0, 0.045 * max(1, len(draws) ** 0.5), 1.0))  # as high as the panels
-    bar = figure.colorbar(filled, cax=place, label=label, extend=scale.extend)
+    for ax in panels[:-columns]:  # another one stands below
+        ax.set_xlabel("")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("direction 2")
+    for ax in axes.ravel()[len(draws) :]:
+        ax.remove()
+    if rows == 1:  # as high as the panels
+        place = {"cax": panels[-1].inset_axes((1.03, 0.0, 0.045 * max(1, len(draws) ** 0.5), 1.0))}
+    else:
+        place = {"ax": panels, "pad": 0.02, "aspect": 30, "shrink": 0.9}
+    bar = figure.colorbar(filled, label=label, extend=scale.extend, **place)
     label_bar(bar, scale)
     # below the panels: inside, it would cover cells
-    entries = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    entries = {label: handle for ax in panels for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     if entries:
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries))
-    lines = max(ax.get_title().count("\n") for ax in axes[0]) + 1.5 * bool(entries)  # the legend has room around it
+    # each further row has its titles and ticks, and the legend room around it
+    lines = rows * max(ax.get_title().count("\n") for ax in panels) + 3 * (rows - 1) + 1.5 * bool(entries)
     figure.set_figheight(height + lines * 1.4 * sizes().text / 72)
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method
 from figures.style import in_order, look, readable_log_ticks, sizes
+from figures.wrap import MANY, grid_shape
 
 PANELS = (
     ("sharpness/worst", "worst case"),
@@ -18,6 +19,7 @@ PANELS = (
     ("sharpness/average_adaptive", "average case, adaptive"),
 )
 MIN_WIDTH = 1.7  # inches of a panel; the labels of a logarithmic axis take half an inch
+MIN_WIDTH_OF_MANY = 2.7  # where the names of methods would otherwise lie over each other
 
 
 def draw_sharpness(ax: Axes, values: Mapping[str, Array], errors: Mapping[str, Array]) -> None:
@@ -54,8 +56,9 @@ def figure_sharpness(runs: Sequence[Run]) -> Figure | None:
     panels = [(key, title) for key, title in PANELS if by_method(runs, key, "value")]
     if not panels:
         return None
-    rows = -(-len(panels) // int(sizes().wide / MIN_WIDTH))
-    columns = -(-len(panels) // rows)
+    methods = {run.method for run in runs if any(run.array(key, "value") is not None for key, _ in panels)}
+    least = MIN_WIDTH if len(methods) < MANY else MIN_WIDTH_OF_MANY
+    rows, columns = grid_shape(len(panels), int(sizes().wide / least))
     figure = Figure(figsize=(sizes().wide, 2.3 * rows))
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.ravel()[len(panels) :]:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method, stacked
-from figures.style import in_order, look, sizes
+from figures.style import in_order, look, readable_log_ticks, sizes
+from figures.wrap import MANY, legend_columns
 
 EIGENVALUES = "curvature/eigenvalues"
 
@@ -49,12 +50,22 @@ def figure_eigenvalues(runs: Sequence[Run]) -> Figure | None:
     values, residuals = (by_method(runs, EIGENVALUES, name) for name in ("values", "residuals"))
     if not values:
         return None
-    figure = Figure(figsize=(sizes().narrow, 2.6))
+    is_wide = len(values) >= MANY
+    figure = Figure(figsize=(sizes().wide if is_wide else sizes().narrow, 3.0 if is_wide else 2.6))
     ax = figure.subplots()
     draw_eigenvalues(
         ax,
         {method: stacked(arrays) for method, arrays in values.items()},
         {method: stacked(arrays) for method, arrays in residuals.items()},
     )
-    figure.legend(loc="outside upper center", ncols=4, columnspacing=1.0, handlelength=1.2)
+    if not is_wide:
+        figure.legend(loc="outside upper center", ncols=4, columnspacing=1.0, handlelength=1.2)
+        return figure
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels, sizes().wide))
+    found = np.concatenate([array[np.isfinite(array)] for arrays in values.values() for array in arrays])
+    if found.size and found.min() > 0:  # of ten methods the flattest would be lost at the foot of a linear axis
+        ax.set_yscale("log")
+        ax.set_ylim(found.min() / 1.5, found.max() * 1.5)
+        readable_log_ticks(ax.yaxis)
     return figure

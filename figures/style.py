@@ -1,7 +1,8 @@
 """How figures look: one colour, marker and line style per method, sizes for print; never the global rcParams.
 
-Colours are those of Okabe and Ito (2008), which the common kinds of colour blindness tell apart; methods also differ
-in marker, line style and lightness, so that a grey print is readable. Right when a figure is as wide as its preset says
+Colours are those of Okabe and Ito (2008), which the common kinds of colour blindness tell apart, with their yellow
+darkened, and a grey and a brown for what is left; methods also differ in marker, line style and lightness, so that
+a grey print is readable. Right when a figure is as wide as its preset says
 and nothing is left of it outside the context (`tests/figures/test_style.py`). Cost: none.
 """
 
@@ -62,13 +63,21 @@ class Look:
     label: str
     color: str
     marker: str
-    line: str
+    line: str | tuple[int, tuple[float, ...]]
 
 
+# A control stands beside what it controls; the method the study is about comes last. Their dashes differ as their
+# markers do, so that ten curves can be told apart without colour.
 METHODS = {
     "sgd": Look("SGD", "#000000", "o", "-"),
+    "sgd-long": Look("SGD, 2x epochs", "#777777", "v", (0, (1, 1))),
     "gc": Look("SGD + GC", "#56B4E9", "s", "--"),
     "sam": Look("SAM", "#E69F00", "^", "-."),
+    "sam-matched": Look("SAM at qρ", "#CC79A7", "P", (0, (6, 1.5))),
+    "sam-gc": Look("SAM + GC", "#009E73", "X", (0, (3, 1, 1, 1, 1, 1))),
+    "fsam": Look("Friendly-SAM", "#B8A300", "*", (0, (1, 3))),
+    "random": Look("random P", "#0072B2", "<", (0, (6, 1.5, 1, 1.5))),
+    "gcsam-published": Look("GCSAM published", "#7B3F00", ">", (0, (2, 2))),
     "gcsam": Look("GCSAM", "#D55E00", "D", "-"),
 }
 KINDS = {
@@ -81,7 +90,7 @@ VERDICTS = {
     "contradicted": Look("contradicted", "#D55E00", "X", "-"),
     "inconclusive": Look("inconclusive", "#666666", "o", "-"),
 }
-_OTHERS = (("#009E73", "v"), ("#CC79A7", "P"), ("#0072B2", "X"), ("#F0E442", "*"))
+_OTHERS = (("#009E73", "p"), ("#CC79A7", "h"), ("#0072B2", "d"), ("#F0E442", "8"))
 
 
 def look(method: str) -> Look:

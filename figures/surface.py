@@ -24,6 +24,7 @@ from figures.reading import Run
 from figures.row import dress_plane, ends, row_of_planes
 from figures.scale import Scale, common_scale, label_bar, scale_label, within
 from figures.style import SURFACE_COLORS, sizes
+from figures.wrap import MANY
 
 
 def draw_contours(ax: Axes, plane: Plane, scale: Scale) -> Any:
@@ -118,10 +119,10 @@ def heights(found: Sequence[Plane]) -> Figure:
         found: At least one.
     """
     scale = common_scale([plane.loss for plane in found])
-    columns = min(len(found), 2)
+    columns = min(len(found), 2 if len(found) < MANY else 3)
     rows = -(-len(found) // columns)
     width = sizes().wide if columns > 1 else sizes().narrow
-    figure = Figure(figsize=(width, (0.35 * width + 0.3 if columns > 1 else 2.7) * rows))
+    figure = Figure(figsize=(width, (0.7 * width / columns + 0.3 if columns > 1 else 2.7) * rows))
     figure.set_layout_engine("none")  # three-dimensional axes do not know how much room they need
     right = 1 - sizes().text / 9 / width  # room for the colour bar and its label, in proportion to the text
     for number, plane in enumerate(found):
@@ -134,7 +135,8 @@ def heights(found: Sequence[Plane]) -> Figure:
         ax.set_box_aspect((1, 1, 0.75), zoom=zoom)
     mappable = ScalarMappable(norm=scale.norm, cmap=SURFACE_COLORS)
     place = figure.add_axes((right + 0.14 / width, 0.25, 0.018, 0.5))
-    bar = figure.colorbar(mappable, cax=place, label=scale_label(scale), extend=scale.extend)
+    label = scale_label(scale) if rows < 3 else scale_label(scale).replace("\n", " ")  # a high bar has room for a line
+    bar = figure.colorbar(mappable, cax=place, label=label, extend=scale.extend)
     label_bar(bar, scale)
     return figure
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method, stacked
 from figures.style import in_order, look, sizes
+from figures.wrap import MANY, legend_columns
 
 HISTORY = "training/history"
 PANELS = (
@@ -29,11 +30,12 @@ def draw_curves(ax: Axes, curves: Mapping[str, Array], label: str, *, log: bool 
         label: Of the vertical axis, with its unit.
         log: Logarithmic vertical axis.
     """
+    width, alpha = (0.5, 0.5) if len(curves) < MANY else (0.3, 0.25)
     for method in in_order(list(curves)):
         style, values = look(method), np.asarray(curves[method], dtype=float)
         epochs = np.arange(1, values.shape[1] + 1)
         for row in values:
-            ax.plot(epochs, row, color=style.color, linewidth=0.5, alpha=0.5)
+            ax.plot(epochs, row, color=style.color, linewidth=width, alpha=alpha)
         count = np.isfinite(values).sum(0)
         mean = np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
         every = max(len(epochs) // 6, 1)
@@ -71,5 +73,7 @@ def figure_training(runs: Sequence[Run]) -> Figure | None:
         positive = all(np.nanmin(values) > 0 for values in curves.values() if np.isfinite(values).any())
         draw_curves(ax, curves, label, log=name == "train_loss" and positive)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    columns = legend_columns(labels, sizes().wide)
+    figure.set_figheight(2.3 + 0.2 * (-(-len(labels) // columns) - 1))  # a line of the legend takes no room of a panel
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure

@@ -24,7 +24,7 @@ POLICY = (
     "form-action 'none'; base-uri 'none'"
 )
 # What is black or dark on white is as light on black; other colors of the house are seen on both.
-IN_DARK = {"#000000": "#E9E7E2", "#666666": "#A3A19B", "#0072B2": "#4FA8E0"}
+IN_DARK = {"#000000": "#E9E7E2", "#666666": "#A3A19B", "#0072B2": "#3A7FC8", "#7B3F00": "#B98A5E"}
 TALL = 14  # rows of a table that scroll in a box of their own
 
 

@@ -32,8 +32,15 @@ SYMBOLS = {
     "P": "cross",
     "X": "x",
     "*": "star",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "p": "pentagon",
+    "h": "hexagon",
+    "d": "diamond-tall",
+    "8": "octagon",
 }
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+WIDTH = 2  # of a line, in pixels; its own dashes are given in widths
 
 
 def javascript() -> str:
@@ -62,7 +69,11 @@ def series_look(name: str) -> tuple[str, str, str, str]:
     """
     style = VERDICTS[name] if name in VERDICTS and name not in METHODS else look(name)
     label = style.label if name in VERDICTS else method(name)
-    return label, style.color, SYMBOLS.get(style.marker, "circle"), DASHES.get(style.line, "solid")
+    if isinstance(style.line, tuple):
+        dash = ",".join(f"{WIDTH * length:g}px" for length in style.line[1])
+    else:
+        dash = DASHES.get(style.line, "solid")
+    return label, style.color, SYMBOLS.get(style.marker, "circle"), dash
 
 
 def figure_json(panel: Panel, picture: Picture) -> str:
@@ -126,7 +137,7 @@ def _lines(panel: Panel) -> go.Figure:
                 mode="lines",
                 name=escaped(label),
                 meta=series.name,
-                line={"color": ink, "dash": dash, "width": 2},
+                line={"color": ink, "dash": dash, "width": WIDTH},
                 hovertemplate="%{x}: %{y:.4g}",
             )
         )

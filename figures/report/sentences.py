@@ -148,7 +148,7 @@ def comparison(row: Row) -> str:
         row: Any.
     """
     words = {name: label(name) for name in QUANTITIES} | {name: look.label for name, look in METHODS.items()}
-    return re.sub(r"\w+", lambda found: words.get(found[0], found[0]), row.comparison)
+    return re.sub(r"[\w-]+", lambda found: words.get(found[0], found[0]), row.comparison)
 
 
 def subject(row: Row) -> str:

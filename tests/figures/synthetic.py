@@ -11,6 +11,7 @@ import numpy as np
 from analysis.store import Measurement, Variable, write
 
 METHODS = ("sgd", "gc", "sam", "gcsam")
+WITH_CONTROLS = (*METHODS, "sgd-long", "sam-matched", "sam-gc", "fsam", "random", "gcsam-published")
 LAYERS = ("features.0", "head.1")
 KINDS = ("raw", "centralized", "control")
 
@@ -70,7 +71,7 @@ def noise(scale: float) -> Measurement:
 
 def write_run(path: Path, method: str, seed: int, without: Collection[str] = ()) -> Path:
     """One run; its numbers tell methods and seeds apart."""
-    strength = 1.0 + METHODS.index(method) + 0.1 * seed
+    strength = 1.0 + WITH_CONTROLS.index(method) + 0.1 * seed
     epochs = np.arange(1, 6)
     history = measurement(
         train_loss=(strength / epochs, "epoch"),

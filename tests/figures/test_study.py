@@ -130,15 +130,39 @@ def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
         draw_run(tmp_path / "text.h5", tmp_path)
 
 
-def test_methods_differ_in_color_marker_and_lightness() -> None:
+def lightness(color: str) -> float:
     from matplotlib.colors import to_rgb
 
+    return float(np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722)))
+
+
+def test_methods_differ_in_color_marker_and_lightness() -> None:
     looks = list(METHODS.values())
+    assert len(looks) == 10
     assert len({look.color for look in looks}) == len({look.marker for look in looks}) == len(looks)
-    light = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (to_rgb(look.color) for look in looks))
+    assert len({look.label for look in looks}) == len(looks)
+    light = sorted(lightness(METHODS[name].color) for name in ("sgd", "gc", "sam", "gcsam"))
     # a grey print tells sgd, gcsam and the two light ones apart; those two differ in marker and line
     assert light[1] - light[0] > 0.2
     assert light[2] - light[1] > 0.1
+
+
+def test_every_control_has_dashes_of_its_own_and_is_not_lost_on_white() -> None:
+    """Fails if two curves look alike in a grey print; SGD and GCSAM, solid both, are black and mid-grey there."""
+    lines = [look.line for look in METHODS.values()]
+    assert len(set(lines)) == len(lines) - 1
+    assert METHODS["sgd"].line == METHODS["gcsam"].line == "-"
+    controls = METHODS.keys() - {"sgd", "gc", "sam", "gcsam"}
+    assert max(lightness(METHODS[name].color) for name in controls) < 0.62  # 0.64 is the lightest of the four
+
+
+def test_a_control_stands_beside_what_it_controls() -> None:
+    from figures.style import in_order
+
+    found = in_order(sorted([*METHODS, "mine"]))
+    assert found[:2] == ["sgd", "sgd-long"]
+    assert found[3:6] == ["sam", "sam-matched", "sam-gc"]
+    assert found[-3:] == ["gcsam-published", "gcsam", "mine"]
 
 
 def test_drawing_loads_no_torch(study: Path, tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from figures.report.axes import log_ticks
 from figures.report.content import ColorScale, Panel, Picture, Report, Series
-from figures.report.panels import color, figure_json
+from figures.report.html import IN_DARK
+from figures.report.panels import color, figure_json, series_look
+from figures.style import METHODS
 
 NAN = float("nan")
+WEIGHTS = (0.2126, 0.7152, 0.0722)  # of red, green and blue in the relative luminance of WCAG 2.1
 
 
 def drawn(panel: Panel, scale: ColorScale | None = None) -> dict[str, Any]:
@@ -64,3 +68,35 @@ def test_every_picture_of_a_report_can_be_drawn(report: Report) -> None:
     for picture in pictures:
         for panel in picture.panels:
             assert json.loads(figure_json(panel, picture))["data"]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2.1 defines it."""
+    values = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return float(np.dot(np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4), WEIGHTS))
+
+
+def contrast(color: str, paper: str) -> float:
+    low, high = sorted((luminance(color), luminance(paper)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_method_is_seen_on_light_and_on_dark_paper() -> None:
+    """Fails if a new color sinks into the dark page, or two methods become one there; WCAG asks 3 of a mark."""
+    found = {name: look.color for name, look in METHODS.items()}
+    dark = {name: IN_DARK.get(color, color) for name, color in found.items()}
+    assert len(set(dark.values())) == len(METHODS)
+    assert min(contrast(color, "#17181a") for color in dark.values()) >= 3
+    lighter = {"gc", "sam", "sam-matched", "fsam"}  # below 3 on white; marker and dashes tell them
+    assert min(contrast(color, "#fdfcf9") for name, color in found.items() if name not in lighter) >= 3
+    assert min(contrast(found[name], "#fdfcf9") for name in lighter) >= 2.1
+    blues = luminance(dark["gc"]), luminance(dark["random"])
+    assert blues[0] > 1.7 * blues[1]
+
+
+def test_dashes_and_marks_of_all_methods_reach_plotly() -> None:
+    """Fails if a marker or a line has no word in plotly: it would be drawn as that of SGD."""
+    drawn = [series_look(name)[2:] for name in METHODS]
+    assert len({symbol for symbol, _ in drawn}) == len(METHODS)
+    assert len({dash for _, dash in drawn}) == len(METHODS) - 1  # SGD and GCSAM are solid
+    assert series_look("sgd-long")[3] == "2px,2px"

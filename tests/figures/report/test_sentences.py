@@ -83,6 +83,23 @@ def test_forms_of_comparison(tmp_path: Path, quantity: str, who: str, unit: str,
     assert "gcsam" not in comparison(row)
 
 
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        ("gcsam vs sam-matched", "GCSAM vs SAM at qρ"),
+        ("gcsam vs sgd-long", "GCSAM vs SGD, 2x epochs"),
+        ("gcsam-published vs sam-mine", "GCSAM published vs sam-mine"),
+        ("spread over seeds, sam-gc vs gc", "spread over seeds, SAM + GC vs SGD + GC"),
+        ("with lambda_max, all runs", "with largest Hessian eigenvalue, all runs"),
+    ],
+)  # fmt: skip
+def test_a_name_with_a_hyphen_is_replaced_as_a_whole(tmp_path: Path, who: str, expected: str) -> None:
+    """Fails if "sam-matched" becomes "SAM-matched", a method that is nowhere explained."""
+    write_verdicts(tmp_path / "study.h5", [claim(1, "trace", who, 5.0, -9.0, 9.0)])
+    (row,) = read_rows(Run(tmp_path / "study.h5"))
+    assert comparison(row) == expected
+
+
 def test_an_effect_that_is_missing_or_does_not_vary(tmp_path: Path) -> None:
     none = told(tmp_path, claim(3, "trace", "gcsam vs sam", np.nan, np.nan, np.nan, detectable=np.nan))
     assert "no effect to report for the Hessian trace" in none.sentence
