@@ -30,6 +30,7 @@ PAGE = HERE.parent / "results.md"
 STUDIES = {
     "digits-full": "digits",
     "pneumonia": "chest X-rays",
+    "cifar10": "CIFAR-10 subset",
     "digits-drift": "drifting digits",
 }
 # What is shown for each method: column, factor, unit.
