@@ -139,7 +139,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
             if is_tall:
                 ax = axes[0, row * across + column]
                 draw_noise_rows(ax, names, marks)
-                ax.set_xlabel(label)
+                _dress_tall(ax, label if column == (across - 1) // 2 else "", across)
             else:
                 ax = axes[row, column]
                 draw_noise(ax, names, marks)
@@ -154,6 +154,16 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     columns = len(labels) if len(methods) > 1 or is_tall else 2
     parts[0].legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _dress_tall(ax: Axes, label: str, across: int) -> None:
+    """Give a narrow panel ticks that can be read, and the middle one of its quantity the label of all of them."""
+    ax.set_xlabel(label, x=0.5 if across % 2 else 1.1)
+    if across > 2:
+        ax.tick_params(axis="x", rotation=60)
+    if not any(np.isfinite(bars.get_xdata()).any() for bars in ax.lines):  # nothing but signs for infinity
+        ax.set_xticks([])
+        ax.minorticks_off()
 
 
 def _block(part: Any, across: int, *, is_tall: bool) -> Any:

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from analysis.store import Measurement, write
 from figures import Run
 from figures.noise import MOST_BARS, draw_noise_rows, figure_noise
+from figures.style import context
+from tests.figures.fit import clashes
 from tests.figures.synthetic import KINDS, measurement
 
 LAYERS = [f"layer{i}" for i in range(MOST_BARS + 2)]
@@ -58,3 +60,18 @@ def test_many_layers_are_rows_and_those_that_p_does_not_touch_are_left_out(tmp_p
     centralized = absolute.containers[1]
     assert centralized[0].get_xdata().tolist() == [1.0, 2.5, 55 - 3.5]
     assert relative.containers[2][0].get_xdata().tolist() == [6.0, 15.0, 165.0]
+
+
+def test_four_methods_of_many_layers_can_be_read(tmp_path: Path) -> None:
+    """Fails if every narrow panel has the label of its quantity, or labels of ticks that lie over one another."""
+    runs = []
+    for method in ("sgd", "gc", "sam", "gcsam"):
+        path = tmp_path / f"{method}.h5"
+        write(path, "training", "summary", measurement(None, method=method, seed=0))
+        write(path, "noise", "gradient_noise", noise_of_many([1, 4]))
+        runs.append(Run(path))
+    with context():
+        figure = figure_noise(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    assert [bool(ax.get_xlabel()) for ax in figure.axes] == 2 * [False, True, False, False]
