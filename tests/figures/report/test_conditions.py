@@ -100,7 +100,7 @@ def test_trials_and_answers_are_tables(tmp_path: Path) -> None:
     assert tuning is not None
     assert success is not None
     assert tuning.caption.endswith(
-        "not judged. The control sam-matched has the settings found for GCSAM. The control random has the settings "
+        "not judged. The control SAM at qρ has the settings found for GCSAM. The control random P has the settings "
         "found for GCSAM."
     )
     assert [cell.text for cell in tuning.rows[1]] == ["SAM", "yes", "1000", "0.2", "0.05", "95.00", "0.2"]

@@ -60,7 +60,7 @@ def test_what_could_not_be_compared_is_told_once_for_each_reason(tmp_path: Path)
     found = tables(build(Run(study), []))
     assert len(found["verdicts"].rows) == sum(row["role"] != "untested" for row in CLAIMS)
     assert [[cell.text for cell in row] for row in found["without-numbers"].rows] == [
-        ["3", "GCSAM vs random", "largest Hessian eigenvalue, Hessian trace", "no runs of method 'random'"]
+        ["3", "GCSAM vs random P", "largest Hessian eigenvalue, Hessian trace", "no runs of method 'random'"]
     ]
     assert found["without-numbers"].caption == "2 comparisons without a number."
     write_verdicts(study := tmp_path / "whole.h5")
