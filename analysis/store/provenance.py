@@ -94,13 +94,17 @@ def _library_versions() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the model of the processor: of Linux the name in /proc/cpuinfo, elsewhere what the system calls it."""
+    """Return the model of the processor: of Linux what /proc/cpuinfo says, elsewhere what the system calls it.
+
+    With its numbers, since virtual machines give one name to processors that do not add up alike.
+    """
+    found: dict[str, str] = {}
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor()
+            found.setdefault(name.strip(), value.strip())
+    numbers = [found[name] for name in ("cpu family", "model", "stepping") if name in found]
+    return " ".join(filter(None, (found.get("model name"), "/".join(numbers)))) or platform.processor()
 
 
 def _git_commit() -> str:

@@ -81,3 +81,16 @@ def test_every_piece_is_read(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"a" * (1 << 20) + b"b")
     (tmp_path / "other").write_bytes(b"a" * (1 << 20) + b"c")
     assert sha256_file(tmp_path / "long") != sha256_file(tmp_path / "other")
+
+
+def test_the_processor_is_told_with_its_numbers() -> None:
+    """Fails if two processors of one name, which round differently, are taken for one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        pytest.skip("needs Linux")
+    pairs = (
+        line.split(":", 1) for line in cpuinfo.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if ":" in line
+    )
+    told = {name.strip(): value.strip() for name, value in pairs}
+    for name in ("model name", "cpu family", "model", "stepping"):
+        assert told.get(name, "") in provenance()["processor"]
