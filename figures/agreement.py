@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +19,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from figures.curves import NUM_ERRORS
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, sizes
-from figures.wrap import grid_shape
+from figures.wrap import grid_shape, parts_of
 
 AGREEMENT = "noise/minibatch"
 ASCENTS = {"raw": "raw: SAM", "centralized": "centralized: GCSAM", "control": "random projection"}
@@ -99,8 +98,7 @@ def figure_agreement(runs: Sequence[Run]) -> Figure | None:
         return None
     down, across = grid_shape(len(methods))
     figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0 if down == 1 else 3.4 * down))
-    ratios = [1.1] + (down - 1) * [1]  # the legend stands in the first block
-    parts: Any = figure.subfigures(down, 1, squeeze=False, height_ratios=ratios)[:, 0] if down > 1 else [figure]
+    parts = parts_of(figure, down)
     blocks = [
         part.subplots(2, across, squeeze=False, sharex="col", sharey="row", height_ratios=(1.6, 1)) for part in parts
     ]

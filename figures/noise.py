@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, readable_log_ticks, sizes
-from figures.wrap import grid_shape
+from figures.wrap import grid_shape, parts_of
 
 NOISE = "noise/gradient_noise"
 ROWS = (
@@ -124,12 +124,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     down, across = grid_shape(len(methods), MOST_METHODS)
     height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 3.2
     figure = Figure(figsize=(sizes().wide if len(methods) > 1 or is_tall else sizes().narrow, down * height))
-    # the legend stands in the first block, which is higher by as much
-    parts: Any = (
-        figure.subfigures(down, 1, squeeze=False, height_ratios=[1.1] + (down - 1) * [1])[:, 0]
-        if down > 1
-        else [figure]
-    )
+    parts = parts_of(figure, down)
     blocks = [_block(part, across, is_tall=is_tall) for part in parts]
     names = [*(layers[i] for i in shown), "all"]
     for place, (method, some) in enumerate(chosen.items()):

@@ -7,8 +7,10 @@ another and none leaves the figure (`tests/figures/test_wrap.py`). Cost: none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from figures.style import sizes
@@ -30,6 +32,18 @@ def grid_shape(count: int, most: int = MOST_IN_ROW) -> tuple[int, int]:
     """
     rows = -(-count // most)
     return rows, -(-count // rows)
+
+
+def parts_of(figure: Figure, down: int) -> list[Any]:
+    """Return what blocks of panels below one another are drawn in; the first is higher, by the legend it has.
+
+    Args:
+        figure: Empty.
+        down: Number of blocks; a single one is the figure itself.
+    """
+    if down == 1:
+        return [figure]
+    return list(figure.subfigures(down, 1, squeeze=False, height_ratios=[1.1] + (down - 1) * [1])[:, 0])
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.claims.run_numbers import IN_TRAINING
+from analysis.claims.run_numbers import IN_TRAINING, KINDS
 from analysis.claims.success import EXAMPLE, parse_success
 from landscape.ab_table import ab_table, answer_lines
 from landscape.executors import PROCESS, Where, check_executor
@@ -40,7 +40,7 @@ MEASURED_FOR = {
     **dict.fromkeys(("corrupted_accuracy", "corruption_gap"), "robustness"),
     **{
         f"{kind}_{number}": "noise"
-        for kind in ("raw", "centralized", "control")
+        for kind in KINDS
         for number in ("noise_trace", "noise_signal", "noise_scale", "ascent_cosine")
     },
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from landscape.study_config import StudyConfig
+from landscape.tuning import searched_methods
 
 
 def problems(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
@@ -49,7 +50,7 @@ def _set_twice(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
 def _led_astray(config: StudyConfig) -> Iterator[tuple[list[str], str]]:
     """Yield methods that take settings which nobody searches, or which do not fit them."""
     assert config.tuning is not None
-    searched = [name for name in config.methods if name not in config.tuning.same_as]
+    searched = searched_methods(config)
     for name, other in config.tuning.same_as.items():
         at = ["tuning", "same_as", name]
         if name not in config.methods:

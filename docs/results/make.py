@@ -22,7 +22,8 @@ from analysis.store import list_measurements, read, read_attributes
 from benchmarks.tables import filled_with, markdown
 from figures.reading import Run
 from figures.report.sentences import Row, answers, comparison, read_rows
-from figures.report.wording import label, method, number, signed
+from figures.report.verdicts import effect_text
+from figures.report.wording import label, method, number
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
@@ -181,10 +182,7 @@ def _effect(row: Row) -> str:
     """Return effect and interval, in bold where the corrected p value is below 0.05."""
     if not math.isfinite(row.effect):
         return "–"
-    text = signed(row.effect, row.unit)
-    if math.isfinite(row.low) and row.high > row.low:
-        low, high = (signed(value, row.unit).replace(" %", "").replace(" pp", "") for value in (row.low, row.high))
-        text = f"{text} [{low}, {high}]"
+    text = effect_text(row)
     return f"**{text}**" if row.role == "decides" and row.p_corrected < SIGNIFICANT else text
 
 

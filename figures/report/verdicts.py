@@ -127,12 +127,21 @@ def _forest(rows: Sequence[Row], unit: str, axis: str) -> Panel:
     )
 
 
-def _cells(row: Row, common: str) -> tuple[Cell, ...]:
+def effect_text(row: Row) -> str:
+    """Return an effect with its interval, where it has one.
+
+    Args:
+        row: With an effect that is a number.
+    """
     interval = ""
     if math.isfinite(row.low) and row.high > row.low:
         low, high = (signed(value, row.unit).replace(" %", "").replace(" pp", "") for value in (row.low, row.high))
         interval = f" [{low}, {high}]"
-    effect = f"{signed(row.effect, row.unit)}{interval}" if math.isfinite(row.effect) else "none"
+    return f"{signed(row.effect, row.unit)}{interval}"
+
+
+def _cells(row: Row, common: str) -> tuple[Cell, ...]:
+    """Return the cells of a comparison that came to a number."""
     p = NONE if math.isnan(row.p_corrected) else "< 0.001" if row.p_corrected < 0.001 else f"{row.p_corrected:.3f}"
     smallest = signed(row.detectable, row.unit).lstrip("+") if math.isfinite(row.detectable) else NONE
     texts = [text for text in (row.reason, row.caveat) if text and text != common]
@@ -140,7 +149,7 @@ def _cells(row: Row, common: str) -> tuple[Cell, ...]:
         Cell(str(row.number), row.number),
         Cell(f"{label(row.quantity)}: {comparison(row)}"),
         Cell(row.shown),
-        Cell(effect, row.effect),
+        Cell(effect_text(row), row.effect),
         Cell(p, row.p_corrected),
         Cell(number(row.effect_size, 2), row.effect_size),
         Cell(smallest, row.detectable),
