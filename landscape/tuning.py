@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,13 +186,14 @@ def tuning_table(directory: Path) -> Measurement | None:
         values = [math.nan if trial.get(name) is None else trial[name] for trial in trials]
         return Variable(np.array(values, dtype=np.float64), ("trial",), units, description)
 
+    def names(of: Iterable[str], dim: str, description: str) -> Variable:
+        return Variable(np.array(list(of), dtype=object), (dim,), description=description)
+
     is_chosen = np.array([trial["trial"] == chosen[trial["method"]] for trial in trials])
     return Measurement(
         "Tuning",
         {
-            "method": Variable(
-                np.array([t["method"] for t in trials], dtype=object), ("trial",), description="of the run"
-            ),
+            "method": names((trial["method"] for trial in trials), "trial", "of the run"),
             "number": Variable(
                 np.array([t["trial"] for t in trials]), ("trial",), "1", "of the method's trial, from 0"
             ),
@@ -204,8 +205,10 @@ def tuning_table(directory: Path) -> Measurement | None:
             ),
             "validation_loss": numbers("validation_loss", "loss", "likewise"),
             "chosen": Variable(is_chosen, ("trial",), description="whether the method is judged with these settings"),
+            "control": names(takers, "control", "method that is not searched"),
+            "same_as": names(takers.values(), "control", "method whose settings it has"),
         },
-        {"rule": found["rule"], "same_as": ", ".join(f"{method}: {other}" for method, other in takers.items())},
+        {"rule": found["rule"]},
     )
 
 
@@ -222,8 +225,8 @@ def chosen_in(table: Measurement) -> dict[str, dict[str, float]]:
         for method, lr, rho, is_chosen in rows
         if is_chosen
     }
-    pairs = (pair.split(": ") for pair in table.attributes.get("same_as", "").split(", ") if pair)
-    return {**found, **{method: found[other] for method, other in pairs}}
+    takers = zip(columns["control"], columns["same_as"], strict=True)
+    return {**found, **{str(method): found[str(other)] for method, other in takers}}
 
 
 def _outcome(job: Job, folder: Path, tuning: Tuning) -> Trial:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from figures.reading import Run
+from figures.reading import Array, Run
 from figures.report.content import Cell, Column, Table
 from figures.report.wording import counted, label, number, signed
 from figures.report.wording import method as method_name
@@ -70,19 +70,18 @@ def tuning_table(study: Run | None) -> Table | None:
         study: Its file, if there is one.
     """
     names = ("method", "seed", "lr", "rho", "validation_accuracy", "validation_loss", "chosen")
-    columns = [None if study is None else study.array(TUNING, name) for name in names]
-    if any(column is None for column in columns):
+    stored = _stored_together(study, TUNING, (*names, "control", "same_as"))
+    if stored is None:
         return None
+    *columns, controls, same_as = stored
     rows = tuple(
         (Cell(method_name(str(name))), Cell("yes" if chosen else "no"), *map(_cell, names[1:-1], map(float, numbers)))
         for name, *numbers, chosen in zip(*columns, strict=True)
     )
     told = (Column("Method"), Column("Chosen"), *(Column(label(name), is_number=True) for name in names[1:-1]))
     caption = f"{counted(len(rows), 'trial').capitalize()}, as many for each method, with seeds that are not judged."
-    same_as = study.attribute(TUNING, "same_as") if study is not None else ""
-    for pair in filter(None, same_as.split(", ")):
-        control, other = map(method_name, pair.split(": "))
-        caption += f" The control {control} has the settings found for {other}."
+    for control, other in zip(controls, same_as, strict=True):
+        caption += f" The control {method_name(control)} has the settings found for {method_name(other)}."
     return Table("tuning", caption, told, rows)
 
 
@@ -93,8 +92,8 @@ def answer_table(study: Run | None) -> Table | None:
         study: Its file, if there is one.
     """
     names = ("criterion", "answers", "effect", "interval_low", "interval_high", "unit", "seeds_needed", "reason")
-    columns = [None if study is None else study.array(AB, name) for name in names]
-    if study is None or any(column is None for column in columns):
+    columns = _stored_together(study, AB, names)
+    if study is None or columns is None:
         return None
     rows = tuple(
         (
@@ -116,6 +115,12 @@ def answer_table(study: Run | None) -> Table | None:
     titles = ("Criterion", "Answer", "Effect [interval]", "Seeds needed", "Reason")
     numbers = ("Effect [interval]", "Seeds needed")
     return Table("success", caption, tuple(Column(title, is_number=title in numbers) for title in titles), rows)
+
+
+def _stored_together(study: Run | None, key: str, names: Sequence[str]) -> list[Array] | None:
+    found = [study.array(key, name) for name in names] if study is not None else []
+    there = [column for column in found if column is not None]
+    return there if len(there) == len(names) else None
 
 
 def _cell(name: str, value: float) -> Cell:

@@ -15,7 +15,7 @@ from analysis.store import Measurement, Variable, read, write
 from landscape.results import DIVERGED_FILE, RUN_FILE
 from landscape.study_config import StudyConfig
 from landscape.study_parts import Tuning
-from landscape.tuning import TUNING_FILE, Placed, Trial, choose, is_tuned, tuned, tuning_jobs, tuning_table
+from landscape.tuning import TUNING_FILE, Placed, Trial, choose, chosen_in, is_tuned, tuned, tuning_jobs, tuning_table
 
 TUNING = Tuning(3, (0.01, 1.0), (0.05, 0.2), seeds=2)
 CONFIG = StudyConfig(
@@ -113,7 +113,8 @@ def test_a_control_is_judged_with_what_was_found_for_the_method_it_controls(tmp_
     assert is_tuned(config, tmp_path)
     table = tuning_table(tmp_path)
     assert table is not None
-    assert table.attributes["same_as"] == "control: mine"
+    assert [table.variables[name].data.tolist() for name in ("control", "same_as")] == [["control"], ["mine"]]
+    assert chosen_in(table)["control"] == chosen["control"]
     assert set(table.variables["method"].data) == {"sgd", "mine"}
 
 

@@ -86,8 +86,10 @@ def test_trials_and_answers_are_tables(tmp_path: Path) -> None:
         "validation_accuracy": column(0.9, 0.95),
         "validation_loss": column(0.3, 0.2),
         "chosen": column(False, True),
+        "control": column("sam-matched", "random", dim="control"),
+        "same_as": column("gcsam", "gcsam", dim="control"),
     }
-    write(study, "training", "tuning", Measurement("Tuning", trials, {"same_as": "sam-matched: gcsam, random: gcsam"}))
+    write(study, "training", "tuning", Measurement("Tuning", trials))
     texts = {"criterion": "accuracy larger", "answers": "not yet", "unit": "percentage points", "reason": "few seeds"}
     rows = {name: column(text, dim="criterion") for name, text in texts.items()}
     numbers = {"effect": 0.3, "interval_low": -0.1, "interval_high": 0.7, "seeds_needed": 12.0}
