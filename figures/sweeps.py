@@ -31,6 +31,7 @@ class Panel:
 
 
 PANELS = (
+    Panel("training/sweep_lr", "learning rate", is_log=True),
     Panel("training/sweep_rho", r"radius of the ascent $\rho$", is_log=True),
     Panel("training/sweep_label_noise", "share of wrong training labels [%]", is_log=False),
 )

@@ -159,8 +159,8 @@ def reduced(config: StudyConfig) -> StudyConfig:
         config: The study.
     """
     tuning = config.tuning and dataclasses.replace(config.tuning, trials=2, seeds=1)
-    rho, noise = (values[:1] + values[1:][-1:] for values in (config.sweep.rho, config.sweep.label_noise))
-    sweep = dataclasses.replace(config.sweep, rho=rho, label_noise=noise)
+    ends: dict[str, Any] = {name: values[:1] + values[1:][-1:] for name, values in config.sweep.grids().items()}
+    sweep = dataclasses.replace(config.sweep, **ends)
     methods = {
         name: {key: value for key, value in own.items() if key not in QUICK} for name, own in config.methods.items()
     }

@@ -59,11 +59,12 @@ class _Tuning(_Table):
 
 
 class _Sweep(_Table):
+    lr: list[Positive] = Field(default_factory=list)
     rho: list[Positive] = Field(default_factory=list)
     label_noise: list[Share] = Field(default_factory=list)
     methods: list[str] = Field(default_factory=list)
 
-    @field_validator("rho", "label_noise")
+    @field_validator("lr", "rho", "label_noise")
     @classmethod
     def _rises(cls, values: list[float]) -> list[float]:
         if len(values) == 1 or any(a >= b for a, b in itertools.pairwise(values)):

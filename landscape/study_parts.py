@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 # The settings of training that a sweep can vary, in the order in which they are swept.
-SWEPT = ("rho", "label_noise")
+SWEPT = ("lr", "rho", "label_noise")
 # What can be measured on a trained run, in this order; the surface is last, since it can be stopped midway.
 MEASURED = ("robustness", "eigenvalues", "trace", "sharpness", "noise", "surface")
 # What is measured only where it is asked for by name, because it costs about as much as all of the others together.
@@ -94,11 +94,13 @@ class Sweep:
     """Runs over a grid of one setting at a time, all else as in the study.
 
     Args:
-        rho: Radii, of the methods with an ascent; in rising order.
+        lr: Learning rates, in rising order.
+        rho: Radii, of the methods with an ascent; likewise.
         label_noise: Shares of wrong training labels, likewise.
         methods: That are swept. Empty: all on which the setting acts.
     """
 
+    lr: tuple[float, ...] = ()
     rho: tuple[float, ...] = ()
     label_noise: tuple[float, ...] = ()
     methods: tuple[str, ...] = ()

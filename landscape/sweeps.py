@@ -1,4 +1,4 @@
-"""Runs over a grid of one setting: the radius for claim 5, the share of wrong labels for claim 8.
+"""Runs over a grid of one setting: the radius for claim 5, the share of wrong labels for claim 8, the learning rate.
 
 A run of the study whose setting is on the grid is used as it is. Right when the table of a sweep holds the test
 accuracy of each of its runs, and NaN for one that diverged (`tests/landscape/test_sweeps.py`). Cost: the runs, trained
@@ -23,7 +23,7 @@ from landscape.tuning import Chosen
 
 SWEEPS, RUNS = "sweeps", "runs"
 # Those of `gcsam.training.TrainConfig`, which loads torch.
-DEFAULTS = {"rho": 0.05, "label_noise": 0.0}
+DEFAULTS = {"lr": 0.05, "rho": 0.05, "label_noise": 0.0}
 
 
 @dataclass(frozen=True)

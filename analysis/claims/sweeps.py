@@ -1,8 +1,9 @@
 """Accuracy over a grid of one setting, in a few numbers for each run: area, drop, slopes at the ends.
 
-The area is the mean accuracy over the range of the grid (trapezoids), over log rho for the radius, because radii differ
-by factors, and over the share itself for wrong labels. The drop is the best minus the worst. Right when straight lines
-and parabolas through the grid give the numbers of calculus (`tests/analysis/claims/test_sweeps.py`). Costs nothing.
+The area is the mean accuracy over the range of the grid (trapezoids), over the logarithm of radii and learning rates,
+because those differ by factors, and over the share itself for wrong labels. The drop is the best minus the worst. Right
+when straight lines and parabolas through the grid give the numbers of calculus
+(`tests/analysis/claims/test_sweeps.py`). Costs nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from analysis.store import Measurement, Variable, read, write
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 TYPE = "Sweep"
-LOGARITHMIC = ("rho",)
+LOGARITHMIC = ("lr", "rho")
 # Description of each number of a sweep; all but the slopes are fractions.
 COLUMNS = {
-    "rho_area": ("1", "mean test accuracy over the grid of radii, on a logarithmic axis"),
-    "rho_drop": ("1", "test accuracy at the best radius of the grid minus at the worst"),
-    "rho_slope_low": ("1", "change of the test accuracy per decade of rho, from the smallest radius to the next"),
-    "rho_slope_high": (
-        "1",
-        "change of the test accuracy per decade of rho, from the last radius but one to the largest",
-    ),
+    **{
+        f"{setting}_{name}": ("1", text)
+        for setting, one, many in (("lr", "learning rate", "learning rates"), ("rho", "radius", "radii"))
+        for name, text in (
+            ("area", f"mean test accuracy over the grid of {many}, on a logarithmic axis"),
+            ("drop", f"test accuracy at the best {one} of the grid minus at the worst"),
+            ("slope_low", f"change of the test accuracy per decade, from the smallest {one} to the next"),
+            ("slope_high", f"change of the test accuracy per decade, from the last {one} but one to the largest"),
+        )
+    },
     "label_noise_area": ("1", "mean test accuracy over the grid of label noise"),
     "label_noise_drop": ("1", "test accuracy at the best level of label noise minus at the worst"),
     "label_noise_highest": ("1", "test accuracy at the highest level of label noise"),
@@ -46,14 +50,14 @@ class SweepTable:
     """What runs over the values of one setting came to.
 
     Args:
-        setting: That is swept: "rho" or "label_noise".
+        setting: That is swept: "lr", "rho" or "label_noise".
         values: Of it, rising, two or more [value].
         method: Methods that were swept [method].
         seed: Of the runs [seed].
         numbers: "test_accuracy" and others by name [method, seed, value], NaN where a run diverged.
 
     Raises:
-        ValueError: The values do not rise, there are fewer than two, or a radius is not above 0.
+        ValueError: The values do not rise, there are fewer than two, or a radius or learning rate is not above 0.
     """
 
     setting: str

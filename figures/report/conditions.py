@@ -13,12 +13,13 @@ import numpy as np
 from figures.drift import stored_stream
 from figures.reading import Array, Run
 from figures.report.content import Panel, Picture, Series
-from figures.report.wording import listed, method, number
+from figures.report.wording import counted, listed, method, number
 from figures.robustness import stored_robustness
 from figures.style import in_order
 from figures.sweeps import PANELS as SWEEPS
 
 SETTINGS = {
+    "training/sweep_lr": ("Over the learning rate", "learning rate"),
     "training/sweep_rho": ("Over the radius rho", "rho of the ascent"),
     "training/sweep_label_noise": ("Over label noise", "share of wrong training labels"),
 }
@@ -46,7 +47,9 @@ def sweeps(study: Run | None) -> Picture | None:
         return None
     caption = "Mean over seeds at each value of the grid; the band is from the lowest to the highest seed."
     if lost:
-        caption += f" {lost} runs diverged: where one did there is no mean, since the others alone would flatter."
+        caption += (
+            f" {counted(lost, 'run')} diverged: where one did there is no mean, since the others alone would flatter."
+        )
     words = f"From the worst to the best value of the grid: {'; '.join(told)}."
     return Picture(
         "sweeps", "Test accuracy over grids", caption, words, tuple(panels), "sweeps", legend=_legend(panels)

@@ -31,6 +31,8 @@ QUANTITIES = {
     "step_memory_bytes": "the memory of a step",
     "loss_spikes": "the share of steps whose loss spikes",
     "curve_roughness": "the roughness of the validation curve",
+    "lr_area": "the mean accuracy over the grid of learning rates",
+    "lr_drop": "the drop of accuracy over the grid of learning rates",
     "rho_area": "the mean accuracy over the grid of rho",
     "rho_drop": "the drop of accuracy over the grid of rho",
     "label_noise_area": "the mean accuracy over the grid of label noise",

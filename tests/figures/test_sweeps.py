@@ -14,6 +14,7 @@ from figures.reading import Run
 from figures.study import draw_study
 from figures.style import METHODS, context
 from figures.sweeps import draw_sweep, figure_sweeps
+from tests.figures.fit import clashes
 from tests.figures.synthetic import measurement
 
 RADII, SHARES = np.array([0.01, 0.05, 0.2]), np.array([0.0, 0.4])
@@ -72,6 +73,16 @@ def test_a_panel_for_each_setting_on_its_own_scale(both: Run) -> None:
     assert noise.xaxis.get_majorticklocs().tolist() == [0.0, 40.0]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["SGD", "SAM", "GCSAM", "a seed diverged"]
+
+
+def test_learning_rates_stand_first_and_on_a_logarithmic_axis(both: Run) -> None:
+    write_sweep(both.path, "lr", RADII, RHO, ["gcsam", "sam"])
+    with context():
+        figure = figure_sweeps(Run(both.path))
+    assert figure is not None
+    first, *others = figure.axes
+    assert (first.get_xlabel(), first.get_xscale(), len(others)) == ("learning rate", "log", 2)
+    assert clashes(figure) == []
 
 
 def test_without_sweeps_there_is_no_figure(study: Path) -> None:

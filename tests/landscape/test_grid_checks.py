@@ -53,12 +53,12 @@ def test_a_study_without_contradictions_has_none() -> None:
             "tuning.same_as.sgd: of sgd and gcsam one alone has an ascent, so that rho cannot be shared",
         ),
         (
-            {"sweep": Sweep((0.1, 0.2), (), ("sma",))},
+            {"sweep": Sweep(rho=(0.1, 0.2), methods=("sma",))},
             ["sweep", "methods"],
             "sweep.methods: 'sma' is no method of the study; choose of sgd, gc, sam, gcsam",
         ),
         (
-            {"sweep": Sweep((0.1, 0.2), (), ("sgd", "gc"))},
+            {"sweep": Sweep(rho=(0.1, 0.2), methods=("sgd", "gc"))},
             ["sweep", "rho"],
             "sweep.rho acts on no method of the sweep: none has an ascent; name one, or leave it out",
         ),

@@ -77,6 +77,7 @@ rho = [0.01, 0.2]
 seeds = 2
 same_as = {wide = "sam"}
 [sweep]
+lr = [0.1, 0.5]
 rho = [0.01, 0.1]
 label_noise = [0, 0.4]
 methods = ["sam"]
@@ -92,7 +93,7 @@ probe_of = ["noise"]
 def test_search_sweep_and_schedule_arrive(tmp_path: Path) -> None:
     found = read_study(written(tmp_path, GRIDS))
     assert found.tuning == Tuning(9, (0.01, 0.3), (0.01, 0.2), seeds=2, same_as={"wide": "sam"})
-    assert found.sweep == Sweep((0.01, 0.1), (0.0, 0.4), ("sam",))
+    assert found.sweep == Sweep((0.1, 0.5), (0.01, 0.1), (0.0, 0.4), ("sam",))
     assert found.measure == Measure(("trace", "surface"), "every:50", math.inf, 64, ("noise",))
     assert StudyConfig.from_json(found.to_json()) == found
 

@@ -83,7 +83,9 @@ def test_ends_of_the_ranges_are_named(point: dict[str, float], ends: list[str]) 
 def test_only_what_is_swept_is_a_grid() -> None:
     assert Sweep().grids() == {}
     assert Sweep(rho=(0.1, 0.2), label_noise=(0.0, 0.4)).grids() == {"rho": (0.1, 0.2), "label_noise": (0.0, 0.4)}
-    assert Sweep.from_values({"label_noise": [0.0, 0.4], "methods": ["sam"]}) == Sweep((), (0.0, 0.4), ("sam",))
+    assert Sweep.from_values({"label_noise": [0.0, 0.4], "methods": ["sam"]}) == Sweep(
+        label_noise=(0.0, 0.4), methods=("sam",)
+    )
 
 
 def test_by_default_all_is_measured_and_nothing_on_the_way() -> None:

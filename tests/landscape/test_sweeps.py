@@ -52,7 +52,8 @@ def test_settings_that_were_found_are_those_around_which_is_swept(tmp_path: Path
 
 
 def test_named_methods_alone_are_swept() -> None:
-    named = dataclasses.replace(CONFIG, sweep=Sweep((0.1, 0.2), (0.0, 0.4), ("sgd", "gcsam")))
+    sweep = Sweep(rho=(0.1, 0.2), label_noise=(0.0, 0.4), methods=("sgd", "gcsam"))
+    named = dataclasses.replace(CONFIG, sweep=sweep)
     assert swept_methods(named, "rho") == ["gcsam"]
     assert swept_methods(named, "label_noise") == ["sgd", "gcsam"]
     assert swept_methods(dataclasses.replace(CONFIG, methods={"sam": {"rho": 0.0}}), "rho") == []
@@ -73,6 +74,17 @@ def test_the_table_holds_each_number_and_none_where_a_run_diverged(tmp_path: Pat
     assert noise.numbers["test_accuracy"].shape == (3, 2, 2)
     assert noise.numbers["test_accuracy"][1, 0, 0] == 1  # the study's own run of sam
     assert sweep_tables(StudyConfig(), tmp_path, {}) == []
+
+
+def test_learning_rates_are_those_of_every_method_around_what_was_found(tmp_path: Path) -> None:
+    swept = dataclasses.replace(CONFIG, seeds=1, sweep=Sweep(lr=(0.05, 0.1)))
+    found = points(swept, tmp_path, {"sam": {"lr": 0.1, "rho": 0.2}})
+    assert [(p.job.method, p.job.settings["lr"], p.is_base) for p in found] == [
+        *(("sgd", 0.05, True), ("sgd", 0.1, False)),
+        *(("sam", 0.05, False), ("sam", 0.1, True)),
+        *(("gcsam", 0.05, True), ("gcsam", 0.1, False)),
+    ]
+    assert [p.job.settings.get("rho") for p in found if p.job.method == "sam"] == [0.2, 0.2]
 
 
 @pytest.mark.parametrize("setting", ["rho", "label_noise"])

@@ -64,8 +64,9 @@ def test_a_run_that_diverged_leaves_no_number() -> None:
 
 
 def test_columns_are_described() -> None:
-    both = [sweep("rho", RADII, [[[0.5] * 5]]), sweep("label_noise", (0.0, 0.4), [[[0.5] * 2]])]
-    assert [name for found in both for name in found.columns()] == list(COLUMNS)
+    grids = {"lr": RADII, "rho": RADII, "label_noise": (0.0, 0.4)}
+    found = [sweep(setting, values, [[[0.5] * len(values)]]) for setting, values in grids.items()]
+    assert [name for one in found for name in one.columns()] == list(COLUMNS)
 
 
 def test_rows_get_the_numbers_of_their_method_and_seed() -> None:
@@ -97,6 +98,7 @@ def test_it_survives_its_file(tmp_path: Path) -> None:
         ("rho", (), r"got none$"),
         ("rho", (0.2, 0.1), r"rising order, got 0\.2, 0\.1$"),
         ("rho", (0.0, 0.1), r"values above 0 in rising order, got 0, 0\.1$"),
+        ("lr", (0.0, 0.1), r"values above 0 in rising order, got 0, 0\.1$"),
         ("rho", (0.1, math.nan), r"got 0\.1, nan$"),
         ("rho", (0.1, math.inf), r"got 0\.1, inf$"),
         ("label_noise", (-0.1, 0.1), r"values of 0 or more in rising order, got -0\.1, 0\.1$"),

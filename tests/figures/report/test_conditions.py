@@ -42,7 +42,7 @@ def test_grids_hold_means_and_ranges_and_a_run_that_diverged_leaves_a_gap(tmp_pa
     assert list(sam.high) == pytest.approx([94.0, 70.0])
     assert gcsam.y[0] == pytest.approx(80.0)
     assert math.isnan(gcsam.y[1])
-    assert "1 runs diverged" in picture.caption
+    assert "1 run diverged" in picture.caption
     assert "SAM 60 to 92 %" in picture.words
 
 
