@@ -118,7 +118,7 @@ def start(wish: Wish, study: StudyConfig, seeds: int | None, *, dry_run: bool = 
     if dry_run:
         from landscape.dry_run import show_plan
 
-        show_plan(config, wish.folder, wish.device)
+        show_plan(config, wish.folder, wish.device, wish.workers)
         return
     run_comparison(config, wish, quiet=quiet)
 

@@ -108,7 +108,7 @@ def _held(task: Task, shown: Display) -> Outcome:
 
 @contextmanager
 def _place(task: Task) -> Iterator[str]:
-    """Make the task's device the current one, and let it have one thread; then as before."""
+    """Make the task's device the current one, with one thread; then as before."""
     import torch
 
     from gcsam.training.config import resolve_device
@@ -117,10 +117,18 @@ def _place(task: Task) -> Iterator[str]:
     chosen: AbstractContextManager[object] = nullcontext()
     if device == "cuda" and task.gpu is not None:
         chosen = torch.cuda.device(task.gpu % torch.cuda.device_count())
+    with chosen, one_thread():
+        yield device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, as every run of a study does, and afterwards with as many as before."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with chosen:
-            yield device
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -1,76 +1,35 @@
 """What a study would do: its runs, their cost in gradients, and how long they take; nothing of it is done.
 
-Steps and gradients are counted, not estimated: right when a run that is then done has taken as many
-(`tests/landscape/test_dry_run.py`). Seconds are those of a few steps of each method, and of one gradient over the data
-that are measured on, times what the measurements usually take: a guide to within a factor of about two.
-Cost: loading the data, a few steps of each method, four gradients.
+Right when each run is in the plan once, with the cost of its method, and after the study none is left
+(`tests/landscape/test_dry_run.py`). Cost: that of `landscape.study_cost` for each method.
 """
 
 from __future__ import annotations
 
-import statistics
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from landscape.executors import num_jobs
 from landscape.options import Device
 from landscape.phases import jobs_after
-from landscape.stages import PROBES, STEPS, Stage
 from landscape.study_config import StudyConfig
+from landscape.study_cost import cost_of
 from landscape.sweeps import RUNS, points
 from landscape.tables import show
 from landscape.tuning import TUNING, TUNING_FILE, Chosen, Placed, found_settings, tuning_jobs
-from landscape.workers import num_cores
-
-# Steps that are timed; the first ones are slower.
-TIMED_STEPS = 6
-# Gradients over all data that a measurement usually takes, a loss being a third of one and a Hessian product two.
-USUAL = {
-    "curvature/eigenvalues": 2 * 20,
-    "curvature/trace": 2 * 60,
-    "curvature/trace_centralized": 2 * 60,
-    "curvature/density": 2 * PROBES * STEPS,
-    "sharpness/worst": 41 + 53 / 3,
-    "sharpness/worst_adaptive": 41 + 53 / 3,
-    "sharpness/average": 201 / 3,
-    "sharpness/average_adaptive": 201 / 3,
-    "noise/gradient_noise": 3,
-    "noise/minibatch": 8,  # 64 batches of 32, at most three gradients each kind
-}
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one run of a method.
-
-    Args:
-        steps: Of training.
-        gradients: Of a batch, of all steps.
-        training: Seconds.
-        measuring: Seconds.
-    """
-
-    steps: int
-    gradients: int
-    training: float
-    measuring: float
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole run."""
-        return self.training + self.measuring
-
-
-def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
+def show_plan(config: StudyConfig, directory: Path, device: Device, jobs: int | None = None) -> None:
     """Print what `run_study` would do.
 
     Args:
         config: The settings.
         directory: Of the study; runs that are finished in it cost nothing.
         device: Where it would compute.
+        jobs: Runs at a time; None for as many as without `--jobs`.
     """
     costs = {method: cost_of(config, method, device.resolve()) for method in config.methods}
     table = Table(title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
@@ -82,20 +41,22 @@ def show_plan(config: StudyConfig, directory: Path, device: Device) -> None:
     for part, placed in parts(config, directory).items():
         for method in dict.fromkeys(job.method for job, _ in placed):
             own = [(job, folder) for job, folder in placed if job.method == method]
-            left = sum(bool(job.remaining(folder)) for job, folder in own)
-            cost = costs[method] if part == RUNS else replace(costs[method], measuring=0.0)
-            numbers = (len(own), left, cost.steps, cost.gradients)
-            measuring = duration(cost.measuring) if cost.measuring else "none"
+            left = [titles for titles in (job.remaining(folder) for job, folder in own) if titles]
+            cost = costs[method] if part == RUNS else replace(costs[method], watching=0.0, measuring={})
+            numbers = (len(own), len(left), cost.steps, cost.gradients)
+            measuring = cost.watching + sum(cost.measuring.values())
             label = method if part == RUNS else f"{method}, {part}"
-            table.add_row(label, *map(str, numbers), duration(cost.training), measuring)
-            num_runs, num_left, total = num_runs + len(own), num_left + left, total + left * cost.seconds
+            times = (duration(cost.training), duration(measuring) if measuring else "none")
+            table.add_row(label, *map(str, numbers), *times)
+            num_runs, num_left = num_runs + len(own), num_left + len(left)
+            total += sum(map(cost.seconds, left))
     table.title = f"{directory}: {num_runs} runs"
-    workers = min(num_cores(), max(num_left, 1))
+    at_a_time = min(num_jobs(jobs, device.resolve()), max(num_left, 1))
     show(
         table,
         "Steps, gradients and times are of one run. "
         f"Still to do: {num_left} runs, {duration(total)} of work, "
-        f"about {duration(total / workers)} with {workers} at a time. Nothing was done.",
+        f"about {duration(total / at_a_time)} with {at_a_time} at a time. Nothing was done.",
     )
 
 
@@ -126,41 +87,6 @@ def parts(config: StudyConfig, directory: Path) -> dict[str, list[Placed]]:
     return found
 
 
-def cost_of(config: StudyConfig, method: str, device: str) -> Cost:
-    """Count the steps and gradients of a run, and time a few of them.
-
-    Args:
-        config: Of the study.
-        method: Its name there.
-        device: "cpu" or "cuda".
-
-    Returns:
-        Counts that are exact, seconds that are a guide.
-    """
-    import torch
-
-    import analysis
-    from analysis.report.budget import seconds_of_a_gradient
-    from gcsam.training import TrainConfig, load_data, train
-    from gcsam.training.config import METHODS
-    from gcsam.training.drift import Stream
-
-    settings = TrainConfig(**{**config.settings(method, 0), "device": device})
-    splits = load_data(settings, device)
-    steps = Stream(settings, splits).num_steps
-    ascends = METHODS[settings.method]["ascends"] and settings.rho > 0
-    limit = min(TIMED_STEPS * settings.batch_size, len(splits.train))
-    few = settings.replace(drift="none", epochs=1, train_limit=limit, trajectory_every=0, trajectory_every_steps=0)
-    with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
-        run = train(few, folder)
-        batches = splits.train.all_batches(settings.batch_size, config.samples)
-        objective = analysis.Objective(run.model(device), torch.nn.CrossEntropyLoss(), batches)
-        seconds = seconds_of_a_gradient(objective)
-    usual = sum(_usual(stage) for stage in config.measurements().stages())
-    training = steps * float(statistics.median(run.history["step_seconds"]))
-    return Cost(steps, steps * (2 if ascends else 1), training, usual * seconds)
-
-
 def duration(seconds: float) -> str:
     """Return a time for the reader.
 
@@ -174,10 +100,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _usual(stage: Stage) -> float:
-    if stage.is_grid:
-        points: list[int] = stage.settings["points"]
-        return points[0] * points[1] / 3
-    return USUAL[stage.key]

@@ -115,6 +115,6 @@ def study(
     if dry_run:
         from landscape.dry_run import show_plan
 
-        show_plan(config, folder, device)
+        show_plan(config, folder, device, workers)
         return
     run_study(config, folder, device=device, workers=workers, quiet=quiet, executor=executor, retry=retry)

@@ -12,6 +12,7 @@ from gcsam.training import METHODS, TrainConfig
 from landscape.named_studies import FOLDER, STUDIES, find_study
 from landscape.study_config import StudyConfig, reduced
 from landscape.study_file import read_study, tomllib
+from landscape.study_parts import MEASURED, ON_REQUEST
 
 PLACES = {"cifar10": {"root": "/data"}, "cifar10-label-noise": {"root": "/data"}, "pneumonia": {"data": "npz:x.npz"}}
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ def test_the_whole_protocol_is_in_the_full_study() -> None:
     assert full.seeds >= 5
     assert full.tuning is not None
     assert full.tuning.rho is not None
+    assert set(full.measure.of) == {*MEASURED, *ON_REQUEST}
     assert set(full.sweep.grids()) == {"rho", "label_noise"}  # which claims 5 and 8 ask for
     assert METHODS.keys() <= {full.settings(name, 0)["method"] for name in full.methods}
     assert TrainConfig(**full.settings("sgd-long", 0)).epochs == 2 * TrainConfig().epochs
