@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "results.md"
 FILES = sorted(RESULTS.glob("*/study.h5"))
-PLACES = {"pneumonia": {"data": "npz:pneumoniamnist.npz"}, "cifar10": {"root": "anywhere"}}
+PLACES = {"pneumonia": {"data": "npz:pneumoniamnist.npz"}, "cifar10-label-noise": {"root": "anywhere"}}
 
 
 @pytest.fixture(scope="module")
