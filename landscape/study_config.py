@@ -19,7 +19,7 @@ from landscape.results import write_text
 from landscape.study_parts import Measure, Sweep, Tuning
 
 CONFIG_FILE = "study.json"
-BATCH_SIZE = 32  # the default of `landscape train`
+BATCH_SIZE, EPOCHS = 32, 30  # the defaults of `landscape train`
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,11 @@ def reduced(config: StudyConfig) -> StudyConfig:
     tuning = config.tuning and dataclasses.replace(config.tuning, trials=2, seeds=1)
     ends: dict[str, Any] = {name: values[:1] + values[1:][-1:] for name, values in config.sweep.grids().items()}
     sweep = dataclasses.replace(config.sweep, **ends)
-    methods = {
-        name: {key: value for key, value in own.items() if key not in QUICK} for name, own in config.methods.items()
-    }
+    methods = {name: {k: v for k, v in own.items() if k not in QUICK} for name, own in config.methods.items()}
+    for name, own in config.methods.items():
+        if "epochs" in own:  # those of a fair baseline stay twice those of the others
+            share = own["epochs"] / config.train.get("epochs", EPOCHS)
+            methods[name]["epochs"] = max(1, round(share * QUICK["epochs"]))
     train = {**config.train, **QUICK}
     if "drift_after" in train:
         train["drift_after"] = min(train["drift_after"], 1)  # of the two epochs one is left for the stream

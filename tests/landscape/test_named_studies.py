@@ -91,4 +91,5 @@ def test_a_small_copy_has_two_trials_and_the_ends_of_each_grid() -> None:
     assert small.tuning is not None
     assert (small.tuning.trials, small.tuning.seeds) == (2, 1)
     assert small.sweep.grids() == {"rho": (0.01, 0.2), "label_noise": (0.0, 0.8)}
-    assert TrainConfig(**small.settings("sgd-long", 0)).epochs == small.train["epochs"] == 2
+    assert TrainConfig(**small.settings("sgd", 0)).epochs == 2
+    assert TrainConfig(**small.settings("sgd-long", 0)).epochs == 4

@@ -11,7 +11,7 @@ import pytest
 
 from gcsam.training import METHODS, TrainConfig
 from landscape.named_studies import find_study
-from landscape.study_config import CONFIG_FILE, StudyConfig, claim_directory, reduced
+from landscape.study_config import BATCH_SIZE, CONFIG_FILE, EPOCHS, StudyConfig, claim_directory, reduced
 from landscape.study_parts import Measure, Sweep, Tuning
 
 DIGITS = find_study("digits", {})
@@ -185,3 +185,7 @@ def test_a_broken_settings_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"study\.json: it holds no settings of a study .*; give another --output"):
         claim_directory(DIGITS, tmp_path)
+
+
+def test_the_defaults_that_are_needed_without_torch_are_those_of_training() -> None:
+    assert (BATCH_SIZE, EPOCHS) == (TrainConfig().batch_size, TrainConfig().epochs)
