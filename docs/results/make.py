@@ -117,7 +117,7 @@ def settings(study: str) -> str:
         for name, lr, rho, chosen in zip(*(columns[name] for name in ("method", "lr", "rho", "chosen")), strict=True)
         if chosen
     ]
-    pairs = zip(columns.get("control", ()), columns.get("same_as", ()), strict=True)
+    pairs = zip(columns["control"], columns["same_as"], strict=True)
     rows += [[method(control), f"as {method(other)}", f"as {method(other)}"] for control, other in pairs]
     return markdown(["", "learning rate", "rho"], rows)
 
