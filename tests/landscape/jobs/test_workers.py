@@ -58,7 +58,7 @@ def test_each_task_is_run_once_and_what_it_shows_arrives(tmp_path: Path) -> None
     [
         ("mistake", ValueError, "^data must hold at least one batch, got none; [^\n]*$"),
         ("failure", RuntimeError, r"^descend\(\) without ascend\(\)[^\n]*$"),
-        ("bug", AssertionError, r"jobs\.py.*\n(.*\n)*.*cannot reshape"),
+        ("bug", AssertionError, r"tasks\.py.*\n(.*\n)*.*cannot reshape"),
     ],
 )
 def test_a_task_that_raises_ends_the_others(tmp_path: Path, kind: str, error: type[Exception], message: str) -> None:
