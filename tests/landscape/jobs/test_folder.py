@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import landscape.jobs.folder
+import landscape.jobs.job
 from gcsam.training import TrainConfig
 from landscape.jobs.folder import (
     Busy,
