@@ -1,6 +1,6 @@
 """`python -m landscape`, and the entry point of the command `landscape`.
 
-Right when Ctrl-C at any moment ends with status 130 and no traceback (`tests/landscape/test_study.py`).
+Right when Ctrl-C at any moment ends with status 130 and no traceback (`tests/landscape/study/test_running.py`).
 """
 
 import os

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,21 @@ FLOORS = {"gcsam": 1, "analysis": 2, "figures": 3, "landscape": 4}
 SOURCES = [path for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))]
 IDS = [str(path.relative_to(ROOT)) for path in SOURCES]
 MAX_LINES = 300
+# The rooms of `landscape`, from the ground up. Those of one row do not know each other; a file at the top is its own.
+ROOMS = (
+    ("__init__", "errors", "options", "progress", "huggingface", "callbacks"),
+    ("records",),
+    ("network", "comparing"),
+    ("tables",),
+    ("measuring",),
+    ("jobs",),
+    ("study",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+STORIES = {room: story for story, row in enumerate(ROOMS) for room in row}
+IN_ROOMS = [name for name in IDS if name.startswith("landscape/")]
 
 
 def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -44,6 +60,24 @@ def test_imports_point_down(path: Path) -> None:
             assert module == "gcsam.centralize", f"{path}: analysis measures networks trained by anything"
         if package == "figures":
             assert module.startswith("analysis.store"), f"{path}: figures read files only"
+
+
+@pytest.mark.parametrize("name", IN_ROOMS)
+def test_rooms_import_down(name: str) -> None:
+    """An import inside a function, or for types alone, counts too."""
+    path, room = ROOT / name, name.split("/")[1].removesuffix(".py")
+    assert room in STORIES, f"{path}: give the room {room} a place in ROOMS"
+    for module, names in imports(path):
+        if module.split(".")[0] != "landscape":
+            continue
+        for target in [module.split(".")[1]] if "." in module else names:
+            assert target == room or STORIES[target] < STORIES[room], f"{path} imports {target}, which is not below it"
+
+
+@pytest.mark.parametrize("name", IN_ROOMS)
+def test_the_tests_that_a_docstring_names_are_there(name: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+(?:\.py)?)`", (ROOT / name).read_text(encoding="utf-8"))
+    assert not [test for test in named if not (ROOT / test).exists()]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gcsam").glob("*.py")), ids=lambda path: path.name)

@@ -1,7 +1,7 @@
 """`landscape compare`: result files side by side, each against the first.
 
 Right when every number and verdict printed is the one stored with --output, and no torch was loaded for it
-(`tests/landscape/test_compare_command.py`).
+(`tests/landscape/commands/test_compare.py`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def compare(
     Several checkpoints, each with the first:  landscape compare runs/resnet20/over-training
     """
     from analysis.store import write
-    from landscape.compare_table import comparison_table, to_measurement
-    from landscape.comparing import compare as compared
-    from landscape.tables import show
+    from landscape.comparing.comparison import compare as compared
+    from landscape.tables.compare import comparison_table, to_measurement
+    from landscape.tables.printing import show
 
     first, *others = _expanded(files)
     if output is not None:
@@ -51,8 +51,8 @@ def compare(
 
 def _expanded(given: Sequence[Path]) -> list[Path]:
     """Return result files, those of a folder in natural order."""
-    from landscape.checkpoint_list import natural
-    from landscape.results import RUN_FILE, STUDY_FILE
+    from landscape.network.checkpoint_list import natural
+    from landscape.records.layout import RUN_FILE, STUDY_FILE
 
     found: list[Path] = []
     for path in given:

@@ -1,7 +1,7 @@
 """`landscape figures`, `export`, `verify` and `inspect`: what is made from finished work.
 
 Right when figures, exports and verdicts are those of the files given, in the sizes and formats asked for
-(`tests/landscape/test_stages_alone.py`, `test_figures_command.py`, `test_export.py`).
+(`tests/landscape/commands/test_stages_alone.py`, `test_figures.py`, `test_export.py`).
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def figures(
     With its trajectory as a film:  landscape figures runs/resnet20 --animate resnet20.gif
     """
     from figures import animate_trajectory, draw_checkpoints, draw_run, draw_study
-    from landscape.results import FIGURES, OVER_TRAINING, RUN_FILE, STUDY_FILE, checkpoint_files, find_runs
-    from landscape.tables import show
+    from landscape.records.layout import FIGURES, OVER_TRAINING, RUN_FILE, STUDY_FILE, checkpoint_files, find_runs
+    from landscape.tables.printing import show
 
     forms, preset = _formats(formats), style.value
     film = []
@@ -110,8 +110,8 @@ def export(
     Example:  [bold]landscape export runs/digits/runs/gcsam-seed0[/bold]
     """
     from figures import write_xdmf
-    from landscape.results import RUN_FILE
-    from landscape.tables import show
+    from landscape.records.layout import RUN_FILE
+    from landscape.tables.printing import show
 
     file = path / RUN_FILE if path.is_dir() else path
     if path.is_dir() and not file.is_file():
@@ -126,10 +126,12 @@ def verify(
 
     Example:  [bold]landscape verify runs/digits[/bold]
     """
-    from landscape.phases import grids
-    from landscape.results import STUDY_FILE, find_runs, judge
-    from landscape.run_folder import failed_runs
-    from landscape.tables import note_lines, show, untested_lines, verdict_table
+    from landscape.jobs.folder import failed_runs
+    from landscape.records.layout import STUDY_FILE, find_runs
+    from landscape.study.phases import grids
+    from landscape.study.results import judge
+    from landscape.tables.printing import show
+    from landscape.tables.verdicts import note_lines, untested_lines, verdict_table
 
     found = judge(find_runs(study), study / STUDY_FILE, grids=grids(study), missing=failed_runs(study))
     show(verdict_table(found), *note_lines(found), *untested_lines(found))
@@ -142,7 +144,7 @@ def inspect(path: Annotated[Path, typer.Argument(help="A result file.")]) -> Non
     """
     from rich.console import Console
 
-    from landscape.inspect_file import file_tree
+    from landscape.tables.inspect_file import file_tree
 
     Console().print(file_tree(path))
 

@@ -1,8 +1,9 @@
 """Open the networks given, make the measurements wanted on each, and print them: what all measuring commands do.
 
-Right when measurements made now and those found made are printed alike (`tests/landscape/test_stages_alone.py`),
-several processes write one file (`tests/landscape/test_surface.py`), and of several checkpoints each has its row
-(`tests/landscape/test_series.py`).
+Right when measurements made now and those found made are printed alike
+(`tests/landscape/commands/test_stages_alone.py`), several processes write one file
+(`tests/landscape/commands/test_surface.py`), and of several checkpoints each has its row
+(`tests/landscape/measuring/test_series.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from landscape.options import Given
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from landscape.measuring import Subject
+    from landscape.measuring.series import Series
+    from landscape.measuring.stages import Stage
+    from landscape.network.subject import Subject
     from landscape.progress import Display
-    from landscape.series import Series
-    from landscape.stages import Stage
 
 
 def make(
@@ -47,10 +48,11 @@ def make(
     import torch
 
     from gcsam.training.team import Team
-    from landscape.measuring import measure
+    from landscape.measuring.measure import measure
+    from landscape.network.opening import subjects
     from landscape.progress import display
-    from landscape.subjects import subjects
-    from landscape.tables import measured_table, show
+    from landscape.tables.measured import measured_table
+    from landscape.tables.printing import show
 
     team = Team(torch.device(given.device.resolve()))
     with team, display(quiet=quiet or not team.is_first) as shown:
@@ -89,10 +91,10 @@ def make_series(
     import torch
 
     from gcsam.training.team import Team
+    from landscape.measuring.series import failure, measure_series
     from landscape.progress import display
-    from landscape.series import failure, measure_series
-    from landscape.series_table import LEGEND, series_table
-    from landscape.tables import show
+    from landscape.tables.printing import show
+    from landscape.tables.series import LEGEND, series_table
 
     team = Team(torch.device(given.device.resolve()))
     with team, display(quiet=quiet or not team.is_first) as shown:

@@ -1,7 +1,7 @@
 """`landscape measure`: options in, measurements out.
 
-Right when it stores what it says and prints it (`tests/landscape/test_stages_alone.py`, `test_measures.py`), for
-several checkpoints too (`tests/landscape/test_series.py`).
+Right when it stores what it says and prints it (`tests/landscape/commands/test_stages_alone.py`,
+`tests/landscape/measuring/test_choice.py`), for several checkpoints too (`test_series.py` there).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from landscape import stages
-from landscape.checkpoint_list import expand, is_several
 from landscape.commands.making import make, make_series
-from landscape.measures import ALL, CHEAP, DEFAULT, Choice
+from landscape.measuring import stages
+from landscape.measuring.choice import ALL, CHEAP, DEFAULT, Choice
+from landscape.network.checkpoint_list import expand, is_several
 from landscape.options import (
     OWN,
     WHAT,
@@ -35,7 +35,7 @@ from landscape.options import (
 )
 
 if TYPE_CHECKING:
-    from landscape.series import Series
+    from landscape.measuring.series import Series
 
 Checkpoints = Annotated[
     Optional[list[str]],  # noqa: UP045  # typer 0.12 does not read `list | None`
@@ -150,7 +150,7 @@ def measure(
         else:
             make(given, choice.stages_for(again=again), again, quiet, report=choice.left_out)
         return
-    from landscape.series import own_series, run_series
+    from landscape.measuring.series import own_series, run_series
 
     def opened() -> Series:
         return run_series(given) if over_training else own_series(given, expand(named))

@@ -1,6 +1,6 @@
 """`landscape noise`: what centralization does to the gradient noise, measured and answered in words.
 
-Right when the numbers printed are those stored, at the weights asked for (`tests/landscape/test_noise_command.py`).
+Right when the numbers printed are those stored, at the weights asked for (`tests/landscape/commands/test_noise.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from landscape import noise_stages, stages
 from landscape.commands.making import make
+from landscape.measuring import noise_stages, stages
 from landscape.options import (
     WHAT,
     WHERE,
@@ -33,7 +33,7 @@ from landscape.options import (
     Seed,
     TrustCheckpoint,
 )
-from landscape.results import kept_checkpoints
+from landscape.records.layout import kept_checkpoints
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,7 +156,7 @@ def _kept(runs: list[Path]) -> list[Path]:
 def _report(part: Part, path: Path, keys: list[str]) -> Iterator[Table | str]:
     """Yield the tables below the list of measurements."""
     from analysis.store import read
-    from landscape import noise_details as details
+    from landscape.tables import noise_details as details
 
     if part is Part.SIZE:
         yield from _size_report(path, keys)
@@ -173,7 +173,7 @@ def _report(part: Part, path: Path, keys: list[str]) -> Iterator[Table | str]:
 def _size_report(path: Path, keys: list[str]) -> Iterator[Table | str]:
     """Yield the tables below the list of measurements."""
     from analysis.store import read
-    from landscape.noise_tables import LEGEND, OPEN, answer, layer_table, rows, training_answer, training_table
+    from landscape.tables.noise import LEGEND, OPEN, answer, layer_table, rows, training_answer, training_table
 
     prefix = f"noise/{stages.GRADIENT_NOISE}"
     own = read(path, keys[-1])

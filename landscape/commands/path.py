@@ -1,7 +1,7 @@
 """`landscape path`: the loss between two networks, on the straight line and on a curve trained to low loss.
 
 Right when both ends have the losses of the two networks, for runs and for own checkpoints
-(`tests/landscape/test_path.py`).
+(`tests/landscape/commands/test_surface.py`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from landscape.options import (
 
 if TYPE_CHECKING:
     from analysis import Objective, Result
-    from landscape.measuring import Subject
+    from landscape.measuring.stages import Progress, Stage
+    from landscape.network.subject import Subject
     from landscape.progress import Display
-    from landscape.stages import Progress, Stage
 
 
 class Curve(str, enum.Enum):
@@ -96,10 +96,10 @@ def path(
     Two networks trained elsewhere:
     landscape path one.pt two.pt --model nets:build --data nets:data --loss nets:loss --output way.h5
     """
-    from landscape.checkpoints import read_weights, weight_files
-    from landscape.fitting import fitted_with_notes
-    from landscape.scans import parse_extent
-    from landscape.sources import named_metric
+    from landscape.measuring.scans import parse_extent
+    from landscape.network.checkpoints import read_weights, weight_files
+    from landscape.network.fitting import fitted_with_notes
+    from landscape.network.sources import named_metric
 
     if output is None:
         raise ValueError("a path belongs to neither end alone: give --output FILE.h5")
@@ -144,7 +144,7 @@ def path(
 
 
 def _stage(way: Curve, ends: tuple[Any, Any], options: dict[str, Any], batchnorm: str) -> Stage:
-    from landscape.stages import Stage
+    from landscape.measuring.stages import Stage
 
     name = f"{way.value}_path"
 

@@ -1,7 +1,7 @@
 """`landscape report`: what a study found, as a page or as Markdown.
 
 Right when a study's file, its folder and single run files give a report of all that is beside them, and mistakes are
-one line (`tests/landscape/test_report_command.py`).
+one line (`tests/landscape/commands/test_report.py`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def report(
     For an appendix, with PNG figures:  landscape report runs/digits/study.h5 -o report.md
     """
     from figures.report import FORMS, write_report
-    from landscape.tables import show
+    from landscape.tables.printing import show
 
     given = paths or [Path("runs/digits")]
     study, runs = _sources(given)
@@ -55,7 +55,8 @@ def report(
 def _sources(paths: list[Path]) -> tuple[Path | None, list[Path]]:
     """Return the study's file and the run files behind what was given."""
     from analysis.store import list_measurements
-    from landscape.results import RUN_FILE, STUDY_FILE, VERDICTS, find_runs
+    from landscape.records.layout import RUN_FILE, STUDY_FILE, find_runs
+    from landscape.study.results import VERDICTS
 
     study: Path | None = None
     runs: list[Path] = []
@@ -79,7 +80,7 @@ def _sources(paths: list[Path]) -> tuple[Path | None, list[Path]]:
 
 def _beside(study: Path) -> list[Path]:
     """Return the runs beside a study's file; none where it was moved away from them."""
-    from landscape.results import find_runs
+    from landscape.records.layout import find_runs
 
     try:
         return find_runs(study.parent)

@@ -1,7 +1,7 @@
 """`landscape reproduce`: runs of a study done once more, from its file alone.
 
 Right when equal numbers end with status 0, and any other with 1 and its size
-(`tests/landscape/test_reproducing.py`).
+(`tests/landscape/study/test_reproducing.py`).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def reproduce(
 
     Example:  [bold]landscape reproduce docs/results/digits-full/study.h5 gcsam-seed0[/bold]
     """
-    from landscape.executors import Where
+    from landscape.jobs.executors import Where
     from landscape.progress import display
-    from landscape.reproducing import likeness_table, other_conditions, reproduce
-    from landscape.tables import show
+    from landscape.study.reproducing import likeness_table, other_conditions, reproduce
+    from landscape.tables.printing import show
 
     if not study.is_file():
         raise FileNotFoundError(f"{study}: no such file; give the study.h5 of a study")

@@ -1,6 +1,6 @@
 """`landscape robustness`: a finished run on corrupted test images.
 
-Right when it prints what the file holds, now and when called again (`tests/landscape/test_robustness.py`).
+Right when it prints what the file holds, now and when called again (`tests/landscape/measuring/test_robustness.py`).
 """
 
 from __future__ import annotations
@@ -41,11 +41,17 @@ def robustness(
 
     Three levels:  landscape robustness runs/one runs/other --severity 0.5 --severity 1 --severity 2
     """
+    from landscape.measuring.robustness import (
+        SEVERITIES,
+        check_severities,
+        measure_robustness,
+        robustness_table,
+        severities_in,
+    )
+    from landscape.network.opening import folder_of, open_run
     from landscape.progress import display
-    from landscape.results import RUN_FILE
-    from landscape.robustness import SEVERITIES, check_severities, measure_robustness, robustness_table, severities_in
-    from landscape.subjects import folder_of, open_run
-    from landscape.tables import show
+    from landscape.records.layout import RUN_FILE
+    from landscape.tables.printing import show
 
     if severity is not None:
         check_severities(severity)

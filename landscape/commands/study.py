@@ -1,6 +1,6 @@
 """`landscape study`: the main job, by name.
 
-Right when the options reach the study's settings (`tests/landscape/test_study_command.py`).
+Right when the options reach the study's settings (`tests/landscape/commands/test_study.py`).
 """
 
 from __future__ import annotations
@@ -94,16 +94,16 @@ def study(
 
     A study of your own, written down in TOML (README, "Your own study"):  landscape study study.toml --dry-run
     """
-    from landscape.named_studies import find_study
-    from landscape.study import run_study
-    from landscape.study_config import reduced
+    from landscape.study.config import reduced
+    from landscape.study.named import find_study
+    from landscape.study.running import run_study
 
     where_data_lie = places(data, root)
     config = find_study(name, where_data_lie)
     given, name = name, Path(name).stem if name.endswith(".toml") else name
     config = reduced(config) if quick else config
     if compare is not None or success:
-        from landscape.ab import Wish, start
+        from landscape.study.ab import Wish, start
 
         if points is not None:
             raise ValueError(f"--points {points} has no use with --compare, which measures no surface; leave it out")
@@ -113,7 +113,7 @@ def study(
     config = dataclasses.replace(config, seeds=seeds or config.seeds, points=points or config.points)
     folder = output or Path("runs") / (f"{name}-quick" if quick else name)
     if dry_run:
-        from landscape.dry_run import show_plan
+        from landscape.study.dry_run import show_plan
 
         show_plan(config, folder, device, workers)
         return

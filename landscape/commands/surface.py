@@ -1,6 +1,7 @@
 """`landscape surface`: the loss, the curvature or the gradient on a grid around a network.
 
-Right when each option reaches the scan, and two processes make the file of one (`tests/landscape/test_surface.py`).
+Right when each option reaches the scan, and two processes make the file of one
+(`tests/landscape/commands/test_surface.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from landscape import scans
 from landscape.commands.making import make
+from landscape.measuring import scans
 from landscape.options import (
     WHAT,
     WHERE,
@@ -44,9 +45,9 @@ from landscape.options import (
 )
 
 if TYPE_CHECKING:
-    from landscape.measuring import Subject
+    from landscape.measuring.stages import Stage
+    from landscape.network.subject import Subject
     from landscape.progress import Display
-    from landscape.stages import Stage
 
 
 class Of(str, enum.Enum):
@@ -165,9 +166,9 @@ def surface(
 
     Started by [bold]torchrun -m[/bold], several processes share the cells of one file.
     """
-    from landscape.checkpoints import read_weights
-    from landscape.fitting import fitted_with_notes
-    from landscape.sources import named_metric
+    from landscape.network.checkpoints import read_weights
+    from landscape.network.fitting import fitted_with_notes
+    from landscape.network.sources import named_metric
 
     given = Given(
         runs or [],

@@ -1,7 +1,7 @@
 """`landscape train`: options in, a finished run out.
 
 Right when every option reaches the configuration and its default is that of `gcsam.training.TrainConfig`
-(`tests/landscape/test_train_command.py`).
+(`tests/landscape/commands/test_train.py`).
 """
 
 from __future__ import annotations
@@ -189,12 +189,13 @@ def train(
     the budget does not allow; the numbers are in probe.h5 from the first step on, and in run.h5 at the end.
     """
     from gcsam.training import TrainConfig, is_first_process
-    from landscape.probing import wish
+    from landscape.jobs.measurements import PROBED
+    from landscape.measuring.probing import wish
+    from landscape.measuring.training import train_run
     from landscape.progress import display
-    from landscape.results import RUN_FILE
-    from landscape.study_parts import PROBED
-    from landscape.tables import show, trained_table
-    from landscape.training import train_run
+    from landscape.records.layout import RUN_FILE
+    from landscape.tables.measured import trained_table
+    from landscape.tables.printing import show
 
     config = TrainConfig(
         data=data,

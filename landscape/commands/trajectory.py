@@ -1,7 +1,7 @@
 """`landscape trajectory`: where training went, on one plane, and the loss in that plane.
 
 Right when two runs lie on the plane of both with their own true losses, and a stopped plane goes on
-(`tests/landscape/test_trajectory.py`).
+(`tests/landscape/commands/test_trajectory.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape import stages
+from landscape.measuring import stages
 from landscape.options import (
     WHAT,
     Again,
@@ -26,11 +26,11 @@ from landscape.options import (
     Quiet,
     Samples,
 )
-from landscape.results import kept_checkpoints
+from landscape.records.layout import kept_checkpoints
 
 if TYPE_CHECKING:
     from analysis import Objective, Result, Trajectory
-    from landscape.stages import Progress, Stage
+    from landscape.measuring.stages import Progress, Stage
 
 TRAJECTORY, PLANE = "trajectory", "trajectory_plane"
 
@@ -58,10 +58,11 @@ def trajectory(
 
     Example:  [bold]landscape trajectory runs/resnet20 --points 31[/bold]
     """
-    from landscape.measuring import measure
+    from landscape.measuring.measure import measure
+    from landscape.network.opening import subjects
     from landscape.progress import display
-    from landscape.subjects import subjects
-    from landscape.tables import measured_table, show
+    from landscape.tables.measured import measured_table
+    from landscape.tables.printing import show
 
     if len(runs) > 1 and output is None:
         raise ValueError(

@@ -17,12 +17,12 @@ import pytest
 from analysis.claims import RunTable
 from analysis.store import read_attributes
 from benchmarks.tables import filled_with, names_in
-from landscape.executors import SERIAL, Where
-from landscape.named_studies import STUDIES, find_study
+from landscape.jobs.executors import SERIAL, Where
 from landscape.options import Device
 from landscape.progress import Display
-from landscape.reproducing import other_conditions, reproduce
-from landscape.study_config import StudyConfig
+from landscape.study.config import StudyConfig
+from landscape.study.named import STUDIES, find_study
+from landscape.study.reproducing import other_conditions, reproduce
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis import load
-from landscape.adapters import saved_names
-from landscape.fitting import load_weights
+from landscape.network.adapters import saved_names
+from landscape.network.fitting import load_weights
 from tests.compare import assert_close
 from tests.landscape.conftest import Done
 
@@ -94,7 +94,7 @@ def test_the_adapter_of_a_file_is_measured_alone(nets: Any, cli: Callable[..., D
     done = cli("measure", "--model", "lora_nets:model", *OWN, "--top", 3)
     assert done.status == 0, done.err
     assert "adapter: took 4 tensors as the adapter; what is under it is as --model built it" in done.out
-    from landscape.checkpoints import read_weights
+    from landscape.network.checkpoints import read_weights
 
     dense = torch.linalg.eigvalsh(dense_hessian(nets, read_weights("adapter")))
     found = load("net.h5", "eigenvalues")

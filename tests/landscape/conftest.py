@@ -13,8 +13,8 @@ import typer
 
 from gcsam.training import TrainConfig
 from landscape.cli import app
+from landscape.measuring.training import train_run
 from landscape.progress import Display
-from landscape.training import train_run
 
 # Four runs of two epochs on 120 images; about ten seconds.
 STUDY = ("study", "digits", "--quick", "--seeds", "1", "--points", "3")

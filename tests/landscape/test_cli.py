@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import landscape.results
+import landscape.records.layout
 from analysis.batches import as_batches
 from tests.landscape.conftest import Done
 
@@ -31,7 +31,7 @@ def test_without_a_command_it_shows_help(cli: Callable[..., Done]) -> None:
 def test_ctrl_c_is_one_line_with_the_command_to_go_on(
     cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(landscape.results, "find_runs", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(landscape.records.layout, "find_runs", raising(KeyboardInterrupt()))
     monkeypatch.setattr(sys, "argv", ["landscape", "verify", "a folder"])
     done = cli("verify", tmp_path)
     line = "landscape verify: stopped; finished work is kept. To go on: landscape verify 'a folder'\n"
@@ -39,7 +39,7 @@ def test_ctrl_c_is_one_line_with_the_command_to_go_on(
 
 
 def test_a_mistake_is_one_line_and_2(cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(landscape.results, "find_runs", lambda _: as_batches([]))
+    monkeypatch.setattr(landscape.records.layout, "find_runs", lambda _: as_batches([]))
     done = cli("verify", tmp_path)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("landscape verify: data must hold at least one batch, got none;")
@@ -48,14 +48,14 @@ def test_a_mistake_is_one_line_and_2(cli: Callable[..., Done], monkeypatch: pyte
 
 def test_a_full_disk_is_1(cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     error = OSError(28, "No space left on device", "a.h5")
-    monkeypatch.setattr(landscape.results, "find_runs", raising(error))
+    monkeypatch.setattr(landscape.records.layout, "find_runs", raising(error))
     done = cli("verify", tmp_path)
     assert (done.status, done.err) == (1, "landscape verify: a.h5: no space left on device; check the path\n")
 
 
 def test_a_bug_traces_back(cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fails if every ValueError is taken for the user's: a bug would hide its place."""
-    monkeypatch.setattr(landscape.results, "find_runs", lambda _: np.zeros(2).reshape(3))
+    monkeypatch.setattr(landscape.records.layout, "find_runs", lambda _: np.zeros(2).reshape(3))
     with pytest.raises(ValueError, match="cannot reshape"):
         cli("verify", tmp_path)
 

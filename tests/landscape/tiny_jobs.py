@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.store import Measurement, list_measurements, read
-from landscape.jobs import Job, Measurements
+from landscape.jobs.job import Job
+from landscape.jobs.measurements import Measurements
 
 TIMES = {"seconds", "step_seconds", "step_seconds_median", "peak_memory"}  # what the machine decides
 SETTINGS = {"data": "digits", "model": "mlp", "epochs": 1, "train_limit": 60, "test_limit": 20}

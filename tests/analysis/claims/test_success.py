@@ -9,7 +9,7 @@ import pytest
 from analysis.claims.run_numbers import CORRUPTED
 from analysis.claims.success import FRIENDLY, POINTS, SUMMARY, Criterion, is_fraction, parse_success
 from analysis.claims.table import DERIVED, collect
-from landscape import training
+from landscape.records import trained as training
 from tests.analysis.claims.runs import write_run
 
 

@@ -40,7 +40,7 @@ def test_where_the_data_lay_is_nobodys_business(tmp_path: Path) -> None:
 
 def test_the_study_written_down_is_the_one_that_ran(report: Report, tmp_path: Path) -> None:
     """Fails if a setting is lost on the way: the command's own reader has to find the stored ones."""
-    from landscape.study_file import read_study
+    from landscape.study.file import read_study
 
     text, commands, check = [block.text for block in report.blocks(Code)]
     assert check == "landscape reproduce study.h5"
