@@ -74,7 +74,7 @@ def test_rooms_import_down(name: str) -> None:
             assert target == room or STORIES[target] < STORIES[room], f"{path} imports {target}, which is not below it"
 
 
-@pytest.mark.parametrize("name", IN_ROOMS)
+@pytest.mark.parametrize("name", IDS)
 def test_the_tests_that_a_docstring_names_are_there(name: str) -> None:
     named = re.findall(r"`(tests/[\w/]+(?:\.py)?)`", (ROOT / name).read_text(encoding="utf-8"))
     assert not [test for test in named if not (ROOT / test).exists()]

@@ -1,6 +1,6 @@
 """The lines of a report, and the result made of them.
 
-Right when lines survive report, file and back (`tests/analysis/report/test_rows.py`). Cost: none.
+Right when lines survive report, file and back (`tests/analysis/report/test_resume.py`). Cost: none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pictures of what goes on during training, and of gradient noise by layer: curves with bands, and heat maps.
 
 Each function returns None where no run holds the measurement. Right when every point is the mean over the seeds that
-have it, and the band their range (`tests/figures/report/test_pictures.py`). Cost: none.
+have it, and the band their range (`tests/figures/report/test_sections.py`). Cost: none.
 """
 
 from __future__ import annotations

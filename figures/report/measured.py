@@ -1,7 +1,7 @@
 """Pictures of what was measured after training: surfaces, eigenvalues, sharpness, accuracy.
 
 Each function returns None where no run holds the measurement. Right when every point is the number of its run
-(`tests/figures/report/test_pictures.py`). Cost: none.
+(`tests/figures/report/test_sections.py`). Cost: none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How numbers and names are said: digits, units, percent lower or higher, and what stored names mean in words.
 
-Right when a number is said with its sign in words and its digits do not pretend
-(`tests/figures/report/test_wording.py`). Cost: none.
+Right when a number is said with its sign in words and its digits do not pretend (the examples). Cost: none.
 """
 
 from __future__ import annotations
