@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.store import Measurement, write
 from figures import FIGURES, Run, load_runs
@@ -15,7 +16,7 @@ from figures.noise import MOST_METHODS
 from figures.plane import Plane
 from figures.style import PRESETS, context, look, sizes
 from figures.surface import heights
-from figures.wrap import MOST_IN_ROW, grid_shape, legend_columns
+from figures.wrap import LEGEND_LINE, MOST_IN_ROW, broken, grid_shape, legend_above, legend_columns
 from tests.figures.fit import clashes
 from tests.figures.report.conftest import write_conditions
 from tests.figures.synthetic import METHODS, WITH_CONTROLS, measurement, write_run
@@ -191,3 +192,21 @@ def test_rows_are_even_and_a_legend_fits() -> None:
     four, ten = ([look(method).label for method in names] for names in (METHODS, WITH_CONTROLS))
     assert [legend_columns(four, sizes().wide), legend_columns(ten, sizes().wide)] == [4, 5]
     assert legend_columns(["a word far longer than the figure is wide"] * 3, 1.0) == 1
+
+
+def test_a_text_is_broken_as_late_and_as_evenly_as_can_be() -> None:
+    """Fails if lines are filled from the left, or a long word is cut."""
+    assert broken("one two three four", 9.0) == "one two three four"
+    assert broken("one two three four", 1.0, 10) == "one two\nthree four"
+    assert broken("one two three four", 0.01) == "one\ntwo\nthree\nfour"
+    assert broken("axes of $H$", 0.5, 8).split("\n") == ["axes", "of $H$"]
+
+
+def test_lines_of_a_legend_make_a_figure_higher() -> None:
+    heights_of = []
+    for names in (METHODS, WITH_CONTROLS):
+        with context():
+            figure = Figure(figsize=(sizes().wide, 2.0))
+            legend_above(figure, *zip(*((Line2D([], []), look(name).label) for name in names), strict=True))
+        heights_of.append(figure.get_size_inches()[1])
+    assert heights_of == [2.0, pytest.approx(2.0 + LEGEND_LINE)]
