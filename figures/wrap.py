@@ -87,6 +87,32 @@ def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
+def share_rows(blocks: Sequence[Any]) -> None:
+    """Give the panels of a row one vertical axis in all blocks, told at the left of each; before anything is drawn.
+
+    Args:
+        blocks: Panels [row, column] of each, as many rows in all; none of them shares a vertical axis yet.
+    """
+    for row in zip(*blocks, strict=True):
+        panels = [ax for block in row for ax in block]
+        for ax in panels[1:]:
+            ax.sharey(panels[0])
+    for block in blocks:
+        for ax in block[:, 1:].ravel():
+            ax.tick_params(labelleft=False)
+            ax.yaxis.offsetText.set_visible(False)
+
+
+def hide_empty(blocks: Sequence[Any]) -> None:
+    """Hide the panels in which nothing was drawn, as at the end of a last block that is not full.
+
+    Args:
+        blocks: Panels of each, in any shape.
+    """
+    for ax in (ax for block in blocks for ax in block.ravel() if not ax.has_data()):
+        ax.set_axis_off()
+
+
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """Return into how many columns a legend fits, its lines as even as can be.
 
