@@ -1,8 +1,12 @@
-"""Test accuracy over seeds: dots joined by seed, since runs are paired, with mean and 95 % interval per method."""
+"""Test accuracy over seeds: dots joined by seed, since runs are paired, with mean and 95 % interval per method.
+
+Right when dots, means and intervals are those of the files (`tests/figures/test_panels.py`). Cost: none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +18,47 @@ from figures.style import in_order, look, sizes
 from figures.wrap import MANY
 
 SUMMARY = "training/summary"
+FULL = 100.0  # percent
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean and 95 % interval, in percent; the ends are NaN for a single number.
+
+    Attributes:
+        mean: Over seeds.
+        low: Lower end.
+        high: Upper end.
+        is_cut: Whether one of them stood below 0 or above 100.
+    """
+
+    mean: float
+    low: float
+    high: float
+    is_cut: bool
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of accuracies and its t interval, cut at 0 and 100 %.
+
+    A t interval knows of no bounds, and of few seeds near 100 % it passes that. No mean of accuracies lies beyond, so
+    what is cut off never holds it: the interval covers it as often as before.
+
+    Args:
+        values: One per seed, in percent, at least one.
+
+    Example:
+        >>> found = mean_interval([98.0, 100.0])
+        >>> round(found.low, 2), found.high, found.is_cut
+        (86.29, 100.0, True)
+    """
+    found = np.asarray(values, dtype=float)
+    mean, half = float(found.mean()), float("nan")
+    if len(found) > 1:
+        half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    low, high = mean - half, mean + half
+    # NaN stays NaN
+    return Interval(mean, low if not low < 0 else 0.0, high if not high > FULL else FULL, low < 0 or high > FULL)
 
 
 def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None:
@@ -34,14 +79,12 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
         values = np.array([100 * accuracy[method].get(seed, np.nan) for seed in seeds])
         ax.plot(place + shift, values, linestyle="", marker=style.marker, color=style.color, alpha=0.6, zorder=2)
         values = values[np.isfinite(values)]
-        half = float("nan")
-        if len(values) > 1:
-            half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         if len(values):
+            found = mean_interval(values.tolist())
             ax.errorbar(
                 place + 0.27,
-                values.mean(),
-                half,
+                found.mean,
+                [[found.mean - found.low], [found.high - found.mean]],
                 fmt="_",
                 color=style.color,
                 markersize=8,
@@ -73,5 +116,7 @@ def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
     figure = Figure(figsize=(sizes().wide if len(accuracy) >= MANY else sizes().narrow, 2.5))
     ax = figure.subplots()
     draw_accuracy(ax, accuracy)
-    ax.set_xlabel("dots: seeds, joined where paired\nbars: mean and 95% interval", fontsize=sizes().small)
+    intervals = [mean_interval([FULL * value for value in by_seed.values()]) for by_seed in accuracy.values()]
+    cut = ", cut at 0 and 100%" if any(found.is_cut for found in intervals) else ""
+    ax.set_xlabel(f"dots: seeds, joined where paired\nbars: mean and 95% interval{cut}", fontsize=sizes().small)
     return figure

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from figures.curves import NUM_ERRORS
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, sizes
-from figures.wrap import grid_shape, parts_of
+from figures.wrap import grid_shape, hide_empty, parts_of, share_rows
 
 AGREEMENT = "noise/minibatch"
 ASCENTS = {"raw": "raw: SAM", "centralized": "centralized: GCSAM", "control": "random projection"}
@@ -99,9 +99,8 @@ def figure_agreement(runs: Sequence[Run]) -> Figure | None:
     down, across = grid_shape(len(methods))
     figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 4.0 if down == 1 else 3.4 * down))
     parts = parts_of(figure, down)
-    blocks = [
-        part.subplots(2, across, squeeze=False, sharex="col", sharey="row", height_ratios=(1.6, 1)) for part in parts
-    ]
+    blocks = [part.subplots(2, across, squeeze=False, sharex="col", height_ratios=(1.6, 1)) for part in parts]
+    share_rows(blocks)
     pairs = [pair for axes in blocks for pair in axes.T]
     for (top, below), method in zip(pairs, methods, strict=False):
         chosen = [run for run in holding if run.method == method]
@@ -115,12 +114,7 @@ def figure_agreement(runs: Sequence[Run]) -> Figure | None:
     for axes in blocks:
         axes[0, 0].set_ylabel("cosine between\nascent directions")
         axes[1, 0].set_ylabel("gain over raw")
-    for row in range(2 if down > 1 else 0):  # one axis for all blocks
-        ends = np.array([axes[row, 0].get_ylim() for axes in blocks])
-        for axes in blocks:
-            axes[row, 0].set_ylim(ends[:, 0].min(), ends[:, 1].max())
-    for ax in [ax for pair in pairs[len(methods) :] for ax in pair]:
-        ax.set_axis_off()
+    hide_empty(blocks)
     parts[0].legend(handles=_legend(), loc="outside upper center", ncols=3 if len(methods) > 1 else 2)
     return figure
 

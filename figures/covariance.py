@@ -15,8 +15,13 @@ from matplotlib.image import AxesImage
 
 from figures.reading import Array, Run
 from figures.style import KINDS, SURFACE_COLORS, in_order, look, readable_log_ticks, sizes
+from figures.wrap import broken, grid_shape, hide_empty, parts_of, share_rows
 
 COVARIANCE = "noise/covariance"
+MOST_NUMBERS = 8  # boxes side by side; more leave no room for a number in each
+# Inches: height of a block, one of several; width that panels leave to the bar and the labels at the left.
+BLOCK_HEIGHT = 4.4
+BESIDE = 1.4
 
 
 def draw_shares(ax: Axes, noise: Array, curvature: Array) -> None:
@@ -42,19 +47,20 @@ def draw_shares(ax: Axes, noise: Array, curvature: Array) -> None:
     ax.set_xticks(range(1, noise.shape[1] + 1), [rf"$\lambda_{{{i}}}$" for i in range(1, noise.shape[1] + 1)])
 
 
-def draw_cosines(ax: Axes, cosines: Array) -> AxesImage:
+def draw_cosines(ax: Axes, cosines: Array, most: int = MOST_NUMBERS) -> AxesImage:
     """Draw |<u, v>| of every pair of eigenvectors as a box with its number; a missing one is left white.
 
     Args:
         ax: Where.
         cosines: [K, K]: row i is u_i of Sigma, column j is v_j of H.
+        most: Boxes side by side that have room for their numbers.
 
     Returns:
         The boxes, for a colour bar.
     """
     rows, columns = cosines.shape
     image = ax.imshow(cosines, cmap=SURFACE_COLORS, vmin=0, vmax=1, aspect="equal")
-    if max(rows, columns) <= 8:  # more boxes leave no room for a number
+    if max(rows, columns) <= most:
         for i, j in np.argwhere(np.isfinite(cosines)):
             value = cosines[i, j]
             ink = "black" if value > 0.6 else "white"
@@ -104,30 +110,39 @@ def figure_covariance(runs: Sequence[Run]) -> Figure | None:
     methods = in_order([run.method for run in holding])
     if not methods:
         return None
-    figure = Figure(figsize=(sizes().wide if len(methods) > 1 else sizes().narrow, 5.4))
-    axes = figure.subplots(3, len(methods), squeeze=False, gridspec_kw={"height_ratios": (1, 1.25, 0.8)}, sharey="row")
-    image = None
-    for column, method in enumerate(methods):
+    down, across = grid_shape(len(methods))
+    width = sizes().wide if len(methods) > 1 else sizes().narrow
+    figure = Figure(figsize=(width, 5.4 if down == 1 else BLOCK_HEIGHT * down))
+    parts = parts_of(figure, down)
+    blocks = [part.subplots(3, across, squeeze=False, height_ratios=(1, 1.25, 0.8)) for part in parts]
+    share_rows(blocks)
+    room = (width - BESIDE) / across
+    # a number is 1.6 times as wide as its text is high; between panels there is a tenth of the room
+    most = min(MOST_NUMBERS, int(0.9 * room / (1.1 * 1.6 * (sizes().small - 1) / 72)))
+    for (top, middle, bottom), method in zip((column for axes in blocks for column in axes.T), methods, strict=False):
         chosen = [run for run in holding if run.method == method]
-        top, middle, bottom = axes[:, column]
-        top.set_title(look(method).label)
+        top.set_title(broken(look(method).label, room - 0.1))
         draw_shares(
             top,
             _collected(chosen, "raw/values") / _collected(chosen, "raw/trace")[:, None],
             _collected(chosen, "hessian_values") / _collected(chosen, "hessian_trace")[:, None],
         )
-        image = draw_cosines(middle, _collected(chosen, "raw/cosines").mean(0))
+        image = draw_cosines(middle, _collected(chosen, "raw/cosines").mean(0), most)
         overlap = _collected(chosen, "raw/overlap").mean()
         known = f"overlap {overlap:.2f}" if np.isfinite(overlap) else "overlap unknown"
-        middle.set_xlabel(f"eigenvectors of $H$\n{known}")
+        middle.set_xlabel(
+            f"{broken('eigenvectors of $H$', room - 0.1)}\n{known}" if down == 1 else broken(known, room - 0.1)
+        )
         draw_alignment(bottom, {kind: _mean(chosen, f"{kind}/alignment") for kind in KINDS})
-    axes[0, 0].set_ylabel("part of the trace")
-    axes[1, 0].set_ylabel(r"eigenvectors of $\Sigma$")
-    axes[2, 0].set_ylabel("alignment\n(1 if isotropic)")
-    assert image is not None
-    figure.colorbar(image, ax=list(axes[1]), shrink=0.9, panchor=False, label=r"$|\langle u_i, v_j \rangle|$")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    figure.legend(*axes[2, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.0)
+    hide_empty(blocks)
+    for part, axes in zip(parts, blocks, strict=True):
+        axes[0, 0].set_ylabel("part of the trace")
+        axes[1, 0].set_ylabel(r"eigenvectors of $\Sigma$" + (",\nacross: of $H$" if down > 1 else ""))
+        axes[2, 0].set_ylabel("alignment\n(1 if isotropic)")
+        part.colorbar(image, ax=list(axes[1]), shrink=0.9, panchor=False, label=r"$|\langle u_i, v_j \rangle|$")
+    first = blocks[0]
+    parts[0].legend(*first[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    parts[-1].legend(*first[2, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.0)
     return figure
 
 

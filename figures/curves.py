@@ -98,14 +98,16 @@ def draw_curves(ax: Axes, curves: Sequence[Curve], *, log: bool = False, floor: 
         floor = -np.inf
     elif floor is None:
         floor = log_floor(curves)
-    is_cut, has_band = False, False
+    has_band = False
     for curve in curves:
         color, is_there = curve.look.color, np.isfinite(curve.value)
         low, high = (curve.value + side * NUM_ERRORS * curve.error for side in (-1, 1))
-        is_cut = is_cut or bool((low < floor).any())
         if np.isfinite(low).any():
             has_band = True
-            ax.fill_between(curve.t, np.maximum(low, floor), high, color=color, alpha=0.2, linewidth=0, zorder=1.5)
+            kept = np.maximum(low, floor)
+            band = ax.fill_between(curve.t, kept, high, color=color, alpha=0.2, linewidth=0, zorder=1.5)
+            if (low < floor).any():  # the axis ends there, unless another panel on it needs more
+                band.sticky_edges.y.append(floor)
         ax.plot(curve.t, curve.value, color=color, linestyle=curve.look.line, label=curve.look.label)
         alone = is_there & ~_has_neighbour(is_there)  # on no line
         if alone.any():
@@ -114,8 +116,6 @@ def draw_curves(ax: Axes, curves: Sequence[Curve], *, log: bool = False, floor: 
         ax.fill([], [], color="0.7", linewidth=0, label=f"± {NUM_ERRORS} standard errors")
     if log:
         ax.set_yscale("log")
-        if is_cut:
-            ax.set_ylim(bottom=floor)
         readable_log_ticks(ax.yaxis)
     _mark_diverged(ax, curves)
 

@@ -15,12 +15,14 @@ from matplotlib.ticker import MaxNLocator
 
 from figures.reading import Array, Run, stacked
 from figures.style import in_order, look, sizes
+from figures.wrap import MANY, legend_above
 
 HISTORY = "training/history"
 PANELS = (
     ("online_accuracy", "online: each batch before training"),
     ("current_accuracy", "now: validation images, after the hour"),
 )
+MARKS = 6  # on a curve of many methods
 
 
 def draw_hours(ax: Axes, curves: Mapping[str, Array]) -> None:
@@ -30,15 +32,18 @@ def draw_hours(ax: Axes, curves: Mapping[str, Array]) -> None:
         ax: Where.
         curves: Method to percentages [seed, hour].
     """
+    is_crowded = len(curves) >= MANY
     for method in in_order(list(curves)):
         style, values = look(method), np.asarray(curves[method], dtype=float)
         hours, mean = np.arange(1, values.shape[1] + 1), values.mean(0)
         if len(values) > 1:
             spread = values.std(0, ddof=1)
             low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, 100)
-            ax.fill_between(hours, low, high, color=style.color, alpha=0.12, linewidth=0)
+            ax.fill_between(hours, low, high, color=style.color, alpha=0.06 if is_crowded else 0.12, linewidth=0)
         (line,) = ax.plot(hours, mean, color=style.color, linestyle=style.line, label=style.label)
         line.set(marker=style.marker, markersize=3)
+        if is_crowded:  # marks at every hour would hide the dashes
+            line.set(linewidth=0.9, markevery=max(len(hours) // MARKS, 1))
 
 
 def figure_drift(runs: Sequence[Run]) -> Figure | None:
@@ -70,7 +75,7 @@ def figure_drift(runs: Sequence[Run]) -> Figure | None:
     if any(len(values) > 1 for values in severity.values()):
         handles.append(axes[0, 0].fill([], [], color="0.7", linewidth=0)[0])
         labels.append("± 1 s.d.")
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    legend_above(figure, handles, labels)
     return figure
 
 

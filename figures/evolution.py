@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from figures.curves import Curve, draw_curves, is_log, log_floor
 from figures.reading import Array, Run
 from figures.style import KINDS, Look, in_order, look, readable_log_ticks, sizes
-from figures.wrap import grid_shape
+from figures.wrap import grid_shape, hide_empty, legend_columns, share_rows
 
 PROBE = "training/probe"
 ROW_HEIGHT = 1.35  # inches
@@ -151,23 +151,19 @@ def figure_evolution(runs: Sequence[Run]) -> Figure | None:
     down, across = grid_shape(len(methods))
     height = ROW_HEIGHT * len(shown) * down + 0.5 * (down - 1) + 0.8
     figure = Figure(figsize=(sizes().wide if wide else sizes().narrow, height))
-    axes = figure.subplots(down * len(shown), across, squeeze=False, sharex=True, sharey="row" if down == 1 else "none")
-    blocks = axes.reshape(down, len(shown), across)  # of methods side by side
+    axes = figure.subplots(down * len(shown), across, squeeze=False, sharex=True)
+    blocks = list(axes.reshape(down, len(shown), across))  # of methods side by side
+    share_rows(blocks)
+    columns = [column for block in blocks for column in block.T]  # one for each method, from above
     for row, panel in enumerate(shown):
-        places = list(blocks[:, row].ravel())
-        for place, ax in enumerate(places if down > 1 else ()):  # one axis for all blocks
-            if place:
-                ax.sharey(places[0])
-            ax.tick_params(labelleft=place % across == 0)
-        _draw_row(places[: len(methods)], panel, methods, by_method)
-        for ax in blocks[:, row, 0]:
-            ax.set_ylabel(panel.label)
-        for ax in places[len(methods) :]:
-            ax.set_axis_off()
-    for method, top, lowest in zip(methods, blocks[:, 0].ravel(), blocks[:, -1].ravel(), strict=False):
-        top.set_title(look(method).label)
-        lowest.set_xlabel("step")
-        lowest.tick_params(labelbottom=True)
+        _draw_row([column[row] for column in columns[: len(methods)]], panel, methods, by_method)
+        for block in blocks:
+            block[row, 0].set_ylabel(panel.label)
+    hide_empty(blocks)
+    for method, column in zip(methods, columns, strict=False):
+        column[0].set_title(look(method).label)
+        column[-1].set_xlabel("step")
+        column[-1].tick_params(labelbottom=True)
     _scale_steps(axes[-1, 0], holding)
     entries: dict[str, Any] = {}
     for ax in axes.ravel():
@@ -175,7 +171,8 @@ def figure_evolution(runs: Sequence[Run]) -> Figure | None:
             entries.setdefault(label, handle)
     for method in methods:
         entries.pop(look(method).label, None)  # the title of the column says it
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=4 if wide else 2)
+    in_line = min(4, legend_columns(list(entries), sizes().wide)) if wide else 2
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=in_line)
     return figure
 
 

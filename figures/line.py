@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.curves import Curve, draw_curves, is_log, stored_curves
-from figures.panels import Column, in_rows, panel_grid
+from figures.panels import Column, Scale, in_rows, panel_grid
 from figures.reading import Run
 from figures.style import Look, in_order, look
 
@@ -25,16 +25,17 @@ SPLITS = (
 )
 
 
-def draw_line(ax: Axes, curves: Sequence[Curve], *, log: bool | None = None) -> None:
+def draw_line(ax: Axes, curves: Sequence[Curve], *, scale: Scale | None = None) -> None:
     """Draw one quantity along a line, with the trained weights at 0 marked by a thin vertical line.
 
     Args:
         ax: Where.
         curves: Of one quantity, one per split.
-        log: Logarithmic vertical axis; None decides by the data.
+        scale: Of the vertical axis; None decides by the data.
     """
     ax.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-    draw_curves(ax, curves, log=is_log(curves) if log is None else log)
+    log, floor = scale or (is_log(curves), None)
+    draw_curves(ax, curves, log=log, floor=floor)
 
 
 def figure_lines(runs: Sequence[Run]) -> Figure | None:
@@ -59,5 +60,5 @@ def figure_lines(runs: Sequence[Run]) -> Figure | None:
     return panel_grid(rows, "multiple of the direction", is_shared=len(runs) > 1) if rows else None
 
 
-def _draw(ax: Axes, quantity: str, curves: Sequence[Curve], log: bool | None) -> None:  # noqa: ARG001
-    draw_line(ax, curves, log=log)
+def _draw(ax: Axes, quantity: str, curves: Sequence[Curve], scale: Scale | None) -> None:  # noqa: ARG001
+    draw_line(ax, curves, scale=scale)

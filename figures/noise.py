@@ -8,7 +8,6 @@ their names can be read. Right when every mark is at its number, and one that is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, readable_log_ticks, sizes
-from figures.wrap import grid_shape, parts_of
+from figures.wrap import grid_shape, hide_empty, parts_of, share_rows
 
 NOISE = "noise/gradient_noise"
 ROWS = (
@@ -122,10 +121,12 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
     is_tall = len(layers) > MOST_BARS
     shown = [i for i in range(len(layers)) if not is_tall or any(_is_touched(run, i) for run in holding)]
     down, across = grid_shape(len(methods), MOST_METHODS)
-    height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 3.2
+    height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 0.4 * sizes().text
     figure = Figure(figsize=(sizes().wide if len(methods) > 1 or is_tall else sizes().narrow, down * height))
     parts = parts_of(figure, down)
-    blocks = [_block(part, across, is_tall=is_tall) for part in parts]
+    shape = (1, len(ROWS) * across) if is_tall else (len(ROWS), across)
+    blocks = [part.subplots(*shape, squeeze=False, sharex="none" if is_tall else "col") for part in parts]
+    share_rows(blocks)
     names = [*(layers[i] for i in shown), "all"]
     for place, (method, some) in enumerate(chosen.items()):
         axes, column = blocks[place // across], place % across
@@ -142,7 +143,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
                     ax.set_ylabel(label)
             if is_tall or row == 0:
                 ax.set_title(look(method).label)
-    _share(blocks)
+    hide_empty(blocks)
     handles, labels = blocks[0][0, 0].get_legend_handles_labels()
     handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
     labels.append(r"$\|G\|^2$ not above 0")
@@ -159,26 +160,6 @@ def _dress_tall(ax: Axes, label: str, across: int) -> None:
     if not any(np.isfinite(bars.get_xdata()).any() for bars in ax.lines):  # nothing but signs for infinity
         ax.set_xticks([])
         ax.minorticks_off()
-
-
-def _block(part: Any, across: int, *, is_tall: bool) -> Any:
-    """Return the panels of methods side by side, [row, column]."""
-    if is_tall:
-        return part.subplots(1, len(ROWS) * across, squeeze=False, sharey=True)
-    return part.subplots(len(ROWS), across, squeeze=False, sharey="row", sharex="col")
-
-
-def _share(blocks: Sequence[Any]) -> None:
-    """Give the bars of all blocks one axis for each quantity, and hide the panels of the last one that are empty."""
-    for row in range(len(blocks[0]) if len(blocks) > 1 else 0):
-        if blocks[0].shape[0] > 1:
-            ends = [block[row, 0].get_ylim() for block in blocks]
-            for block in blocks:
-                block[row, 0].set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
-                readable_log_ticks(block[row, 0].yaxis)
-    for ax in blocks[-1].ravel():
-        if not ax.has_data():
-            ax.set_axis_off()
 
 
 def _is_touched(run: Run, layer: int) -> bool:

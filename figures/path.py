@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.curves import NUM_ERRORS, Curve, draw_curves, is_log, stored_curves
-from figures.panels import LINE, Column, in_rows, panel_grid
+from figures.panels import LINE, Column, Scale, in_rows, panel_grid
 from figures.reading import Run
 from figures.style import Look, in_order, look, sizes
+from figures.wrap import MANY
 
 # Dark for the split the loss is measured on, light for the next: the two of a path are seen to belong together.
 KINDS = {
@@ -56,19 +57,22 @@ def stored_barrier(run: Run, key: str) -> Barrier | None:
     return Barrier(KINDS[run.measurements[key].type][0], value, error, at, (start, end))
 
 
-def draw_path(ax: Axes, curves: Sequence[Curve], barriers: Sequence[Barrier] = (), *, log: bool | None = None) -> None:
+def draw_path(
+    ax: Axes, curves: Sequence[Curve], barriers: Sequence[Barrier] = (), *, scale: Scale | None = None
+) -> None:
     """Draw one quantity from the start of a path at 0 to its end at 1, or beyond, with the barriers of the loss.
 
     Args:
         ax: Where.
         curves: Of one quantity.
         barriers: None for other quantities than the loss.
-        log: Logarithmic vertical axis; None decides by the data.
+        scale: Of the vertical axis; None decides by the data.
     """
     t = np.linspace(0, 1, 101)  # on a logarithmic axis a chord is curved
     for low, high in dict.fromkeys(barrier.chord for barrier in barriers):
         ax.plot(t, low + (high - low) * t, color="0.4", linestyle=":", linewidth=0.8, label="chord")
-    draw_curves(ax, curves, log=is_log(curves) if log is None else log)
+    log, floor = scale or (is_log(curves), None)
+    draw_curves(ax, curves, log=log, floor=floor)
     for line, barrier in enumerate(reversed(barriers)):
         low, high = barrier.chord
         foot, color = low + (high - low) * barrier.at, barrier.look.color
@@ -103,7 +107,11 @@ def figure_paths(runs: Sequence[Run]) -> Figure | None:
             columns = [_column(run, keys, len(runs) > 1) for keys in _same_ends(run)]
             found |= {run.method: columns} if columns else {}
     columns = [column for method in in_order(list(found)) for column in found[method]]
-    return panel_grid(in_rows(columns), "from start (0) to end (1)") if columns else None
+    if not columns:
+        return None
+    is_shared = len(found) >= MANY  # of many methods the scale is read once
+    rows = [columns] if is_shared else in_rows(columns)
+    return panel_grid(rows, "from start\u00a0(0) to end\u00a0(1)", is_shared=is_shared)
 
 
 def _column(run: Run, keys: Sequence[str], is_named: bool) -> Column:
@@ -113,8 +121,8 @@ def _column(run: Run, keys: Sequence[str], is_named: bool) -> Column:
             panels.setdefault(quantity, []).extend(curves)
     barriers = [barrier for key in keys if (barrier := stored_barrier(run, key)) is not None]
 
-    def draw(ax: Axes, quantity: str, curves: Sequence[Curve], log: bool | None) -> None:
-        draw_path(ax, curves, barriers if quantity == "loss" else (), log=log)
+    def draw(ax: Axes, quantity: str, curves: Sequence[Curve], scale: Scale | None) -> None:
+        draw_path(ax, curves, barriers if quantity == "loss" else (), scale=scale)
 
     name = ", ".join(key.partition("/")[2] for key in keys)
     return Column(f"{look(run.method).label}: {name}" if is_named else name, panels, draw)

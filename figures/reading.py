@@ -1,9 +1,13 @@
-"""Result files as figures need them: runs with a method and a seed, and arrays by name; no torch."""
+"""Result files as figures need them: runs with a method and a seed, and arrays by name; no torch.
+
+A measurement is read when a figure asks for it. Right when what no figure asks for is not read
+(`tests/figures/test_reading.py`). Costs reading each measurement once.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +15,42 @@ from typing import Any
 
 import numpy as np
 
-from analysis.store import Measurement, list_measurements, read
+from analysis.store import Measurement, measurement_types, read
 
 Array = np.ndarray[Any, Any]
+
+
+class Measurements(Mapping[str, Measurement]):
+    """The measurements of a file by "kind/name", each read when it is first asked for and then kept.
+
+    Args:
+        path: The file; its measurements are listed at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: dict[str, Measurement] = {}
+        self.types = measurement_types(path)
+
+    def __getitem__(self, key: str) -> Measurement:
+        """Return a measurement."""
+        if key not in self._read:
+            if key not in self.types:
+                raise KeyError(key)
+            self._read[key] = read(self._path, key)
+        return self._read[key]
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether the file holds it, without reading it."""
+        return key in self.types
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the keys, by kind and then by name."""
+        return iter(self.types)
+
+    def __len__(self) -> int:
+        """Return the number of measurements."""
+        return len(self.types)
 
 
 @dataclass(frozen=True)
@@ -27,9 +64,9 @@ class Run:
     path: Path
 
     @cached_property
-    def measurements(self) -> dict[str, Measurement]:
-        """Every measurement by "kind/name"; read once."""
-        return {key: read(self.path, key) for key in list_measurements(self.path)}
+    def measurements(self) -> Measurements:
+        """Every measurement by "kind/name", read when it is asked for."""
+        return Measurements(self.path)
 
     @property
     def method(self) -> str:
@@ -49,7 +86,7 @@ class Run:
         Args:
             *types: Names of result types, for example "Line".
         """
-        return [key for key, measurement in self.measurements.items() if measurement.type in types]
+        return [key for key, found in self.measurements.types.items() if found in types]
 
     def array(self, key: str, name: str) -> Array | None:
         """Return a variable, or None where the file does not hold it.

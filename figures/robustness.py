@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run
 from figures.style import in_order, look, sizes
-from figures.wrap import legend_columns
+from figures.wrap import broken, legend_above
 
 KEY = "training/robustness"
+LABEL = 0.36  # of the width of the figure: of its right half, what the names of the kinds leave
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def draw_kinds(ax: Axes, found: Robustness) -> None:
     ax.set_yticks(range(len(found.kinds)), [kind.replace("_", " ") for kind in found.kinds])
     ax.set_ylim(len(found.kinds) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("test accuracy, mean over severities [%]")
+    ax.set_xlabel(broken("test accuracy, mean over severities [%]", LABEL * sizes().wide))
 
 
 def figure_robustness(runs: Sequence[Run]) -> Figure | None:
@@ -106,5 +107,5 @@ def figure_robustness(runs: Sequence[Run]) -> Figure | None:
     draw_severity(left, found)
     draw_kinds(right, found)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels, sizes().wide))
+    legend_above(figure, handles, labels)
     return figure

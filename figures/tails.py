@@ -15,12 +15,18 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run
 from figures.style import KINDS, in_order, look, sizes
+from figures.wrap import MANY, grid_shape, legend_above
 
 TAILS = "noise/tails"
 DRAWN = ("raw", "centralized")
 GAUSSIAN = "Gaussian"
 GRAY = "0.75"  # of the band
+NAMES = {GAUSSIAN: GAUSSIAN, **{kind: KINDS[kind].label for kind in DRAWN}}  # in the order drawn
 VALUE = ("value", "interval_low", "interval_high")
+OF_GAUSSIAN = ("gaussian", "gaussian_low", "gaussian_high")
+# Inches of a panel: under a legend that names the kinds, and under one with the exponents alone.
+LEGEND_WIDTH = 3.2
+SHORT_WIDTH = 1.7
 DRAWS = 80  # Gaussian numbers of the size of the data; our choice: two of them lie beyond either end of the band
 POINTS = 400  # of a curve, evenly on its logarithmic axis
 LEAST = 0.1  # what is smaller says nothing about tails
@@ -65,15 +71,18 @@ def draw_tails(
     band: tuple[Array, Array],
     gaussian: str = GAUSSIAN,
     title: str = "",
+    *,
+    is_short: bool = False,
 ) -> None:
     """Draw which share of numbers exceeds a size, both axes logarithmic.
 
     Args:
         ax: Where.
-        curves: Kind ("raw", "centralized"), label, and numbers as from `exceeded`; only the first of a label is named.
+        curves: Kind ("raw", "centralized"), label, and numbers as from `exceeded`; only the first of a kind is named.
         band: As from `gaussian_band`.
         gaussian: Label of the band.
         title: Above the legend, which stands above the panel, where no curve can cross it.
+        is_short: Whether the legend has short handles, for a narrow panel.
     """
     ranks = _thinned(len(band[0]))
     share = (ranks + 1) / len(band[0])
@@ -86,22 +95,32 @@ def draw_tails(
             (ranks + 1) / len(numbers),
             color=style.color,
             linestyle=style.line if kind == "raw" else "--",
-            label="_" if label in named else label,
+            label="_" if kind in named else label,
         )
-        named.add(label)
+        named.add(kind)
     largest = max([band[1][0], *(numbers[0] for _, _, numbers in curves if len(numbers))])
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(LEAST, 1.5 * largest)
     ax.set_ylim(top=1.3)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.6, borderaxespad=0, title=title, alignment="left")
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        handlelength=1.0 if is_short else 1.6,
+        handletextpad=0.5 if is_short else 0.8,
+        borderaxespad=0,
+        borderpad=0.2 if is_short else 0.4,
+        title=title,
+        alignment="left",
+    )
 
 
 def figure_tails(runs: Sequence[Run]) -> Figure | None:
     """Return the tails of all methods, a panel each and a curve for each seed, or None if no run holds any.
 
     The exponent in the legend is Hill's, the slope of the curve at its end, with its interval, and for Gaussian noise
-    the mean and range over draws; of several seeds the least and the largest. The band is that of the first seed.
+    the mean and range over draws; of several seeds the least and the largest. The band is that of the first seed. Where
+    panels are narrow, one legend above them names the kinds, and that of each panel has the exponents alone.
 
     Args:
         runs: As from `figures.reading.load_runs`.
@@ -110,28 +129,35 @@ def figure_tails(runs: Sequence[Run]) -> Figure | None:
     methods = in_order([run.method for run in holding])
     if not methods:
         return None
-    columns = min(2, len(methods))
-    rows = -(-len(methods) // columns)
-    figure = Figure(figsize=(sizes().wide if columns > 1 else sizes().narrow, 3.0 * rows))
+    wide, narrow = sizes().wide, sizes().narrow
+    is_short = len(methods) >= MANY or (len(methods) > 1 and wide < 2 * LEGEND_WIDTH)
+    rows, columns = grid_shape(len(methods), int(wide / SHORT_WIDTH) if is_short else min(2, len(methods)))
+    figure = Figure(figsize=(wide if columns > 1 else narrow, (2.3 if is_short else 3.0) * rows))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax in axes.ravel()[len(methods) :]:
         ax.remove()
     for ax, method in zip(axes.ravel(), methods, strict=False):
         chosen = [run for run in holding if run.method == method]
-        curves = []
-        for kind in DRAWN:
-            label = f"{KINDS[kind].label}: {_exponent(chosen, kind)}"
-            curves += [
-                (kind, label, exceeded(found)) for run in chosen if (found := _projections(run, kind)) is not None
-            ]
+        exponents = {kind: _exponent(chosen, kind, is_short=is_short) for kind in DRAWN}
+        exponents[GAUSSIAN] = _exponent(chosen, "raw", OF_GAUSSIAN, is_short=is_short)
+        named = {kind: text if is_short else f"{NAMES[kind]}: {text}" for kind, text in exponents.items()}
+        curves = [
+            (kind, named[kind], exceeded(found))
+            for kind in DRAWN
+            for run in chosen
+            if (found := _projections(run, kind)) is not None
+        ]
         first = _projections(chosen[0], "raw")
-        gaussian = f"{GAUSSIAN}: {_exponent(chosen, 'raw', ('gaussian', 'gaussian_low', 'gaussian_high'))}"
-        draw_tails(ax, curves, gaussian_band(first), gaussian, look(method).label)  # type: ignore[arg-type]
+        band = gaussian_band(first)  # type: ignore[arg-type]
+        draw_tails(ax, curves, band, named[GAUSSIAN], look(method).label, is_short=is_short)
     for ax in axes[:, 0]:
         ax.set_ylabel("share of larger projections")
     for ax in axes.ravel()[len(methods) - columns : len(methods)]:
-        ax.set_xlabel(r"$|\langle e_i, u\rangle|$ [standard deviations]")
+        ax.set_xlabel(r"$|\langle e_i, u\rangle|$" + ("\n" if is_short else " ") + "[standard deviations]")
         ax.tick_params(labelbottom=True)
+    if is_short:
+        handles = max((ax.get_legend_handles_labels()[0] for ax in figure.axes), key=len)
+        legend_above(figure, handles, list(NAMES.values())[: len(handles)])
     return figure
 
 
@@ -141,7 +167,7 @@ def _projections(run: Run, kind: str) -> Array | None:
     return found if found is not None and found.size and np.isfinite(found).all() and found.any() else None
 
 
-def _exponent(runs: Sequence[Run], kind: str, names: Sequence[str] = VALUE) -> str:
+def _exponent(runs: Sequence[Run], kind: str, names: Sequence[str] = VALUE, *, is_short: bool) -> str:
     """Return the text of a legend: alpha with its interval, or its range over seeds."""
     keys = [f"{kind}/total/projection_hill/{name}" for name in names]
     found = [[float(array) for key in keys if (array := run.array(TAILS, key)) is not None] for run in runs]
@@ -152,7 +178,7 @@ def _exponent(runs: Sequence[Run], kind: str, names: Sequence[str] = VALUE) -> s
         value, low, high = numbers[0]
         return rf"$\alpha$ = {value:.2f} [{low:.2f}, {high:.2f}]"
     values = [row[0] for row in numbers]
-    return rf"$\alpha$ = {min(values):.2f} to {max(values):.2f}, {len(values)} seeds"
+    return rf"$\alpha$ = {min(values):.2f} to {max(values):.2f}" + ("" if is_short else f", {len(values)} seeds")
 
 
 def _thinned(count: int) -> Array:

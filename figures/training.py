@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from figures.reading import Array, Run, by_method, stacked
 from figures.style import in_order, look, sizes
-from figures.wrap import MANY, legend_columns
+from figures.wrap import MANY, legend_above
 
 HISTORY = "training/history"
 PANELS = (
@@ -73,7 +73,5 @@ def figure_training(runs: Sequence[Run]) -> Figure | None:
         positive = all(np.nanmin(values) > 0 for values in curves.values() if np.isfinite(values).any())
         draw_curves(ax, curves, label, log=name == "train_loss" and positive)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    columns = legend_columns(labels, sizes().wide)
-    figure.set_figheight(2.3 + 0.2 * (-(-len(labels) // columns) - 1))  # a line of the legend takes no room of a panel
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    legend_above(figure, handles, labels)
     return figure

@@ -2,7 +2,7 @@
 
 from analysis.store.cells import Cells, open_cells
 from analysis.store.provenance import place_free, provenance, sha256_file
-from analysis.store.reader import list_measurements, read, read_attributes
+from analysis.store.reader import list_measurements, measurement_types, read, read_attributes
 from analysis.store.schema import KINDS, REQUIRED_ATTRIBUTES, SCHEMA_VERSION, Measurement, SchemaError, Variable
 from analysis.store.writer import create, write
 
@@ -16,6 +16,7 @@ __all__ = [
     "Variable",
     "create",
     "list_measurements",
+    "measurement_types",
     "open_cells",
     "place_free",
     "provenance",

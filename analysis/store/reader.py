@@ -59,6 +59,23 @@ def list_measurements(path: str | os.PathLike[str]) -> list[str]:
         return _keys(file)
 
 
+def measurement_types(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the type of each measurement without reading its numbers.
+
+    Args:
+        path: The result file.
+
+    Returns:
+        "kind/name" to the name of the result's type, "" where none is stored; in the order of `list_measurements`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SchemaError: It is not a result file of this version.
+    """
+    with open_checked(path) as file:
+        return {key: str(file[key].attrs.get("type", "")) for key in _keys(file)}
+
+
 def read_attributes(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the provenance at the root of a file.
 

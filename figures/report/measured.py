@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
+from figures.accuracy import mean_interval
 from figures.plane import PLANE, Plane, planes
 from figures.reading import Array, Run, by_method
 from figures.report.content import ColorScale, Panel, Picture, Series
@@ -171,7 +171,8 @@ def accuracy(runs: Sequence[Run]) -> Picture | None:
         Series(name, [f"seed {seed}" for seed in seeds], [by_seed[name].get(s, math.nan) for s in seeds])
         for name in order
     )
-    spread = [_with_interval(name, by_seed[name]) for name in order]
+    intervals = {name: mean_interval(list(by_seed[name].values())) for name in order}
+    spread = [Series(name, [method(name)], [one.mean], [one.low], [one.high]) for name, one in intervals.items()]
     told = [
         f"{method(one.name)} {one.y[0]:.2f} %"
         + (f" ({one.low[0]:.2f} to {one.high[0]:.2f})" if len(by_seed[one.name]) > 1 else "")
@@ -185,17 +186,10 @@ def accuracy(runs: Sequence[Run]) -> Picture | None:
         "Accuracy on the test set, which selected nothing. Runs of one seed share initialization and order of the "
         "data, so they are to be compared within a seed."
     )
+    if any(one.is_cut for one in intervals.values()):
+        caption += " Intervals are cut at 0 and 100 %, beyond which there is no accuracy."
     words = f"Mean over {counted(len(seeds), 'seed')}, 95 % interval in parentheses: {'; '.join(told)}."
     return Picture("accuracy", "Seed by seed", caption, words, panels, "accuracy", legend=tuple(order))
-
-
-def _with_interval(name: str, by_seed: Mapping[int, float]) -> Series:
-    values = np.array(list(by_seed.values()))
-    half = math.nan
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    mean = float(values.mean())
-    return Series(name, [method(name)], [mean], [mean - half], [mean + half])
 
 
 def _by_method(values: Mapping[str, Array], errors: Mapping[str, Array], title: str, label: str) -> Panel:

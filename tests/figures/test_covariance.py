@@ -13,8 +13,9 @@ from matplotlib.colors import to_hex
 from analysis.store import Measurement, write
 from figures import Run, draw_study, load_runs
 from figures.covariance import draw_alignment, draw_cosines, draw_shares, figure_covariance
-from figures.style import KINDS
-from tests.figures.synthetic import measurement
+from figures.style import KINDS, context, look
+from tests.figures.fit import clashes
+from tests.figures.synthetic import METHODS, WITH_CONTROLS, measurement
 
 COSINES = np.array([[0.9, 0.3, 0.0], [0.1, 0.7, 0.2], [0.05, 0.15, 1.0]])
 
@@ -105,6 +106,27 @@ def test_methods_have_columns_and_seeds_are_averaged(files: list[Path]) -> None:
     low, high = np.asarray(axes[2, 0].collections[0].get_segments()[0])[:, 1]
     assert high - low == pytest.approx(2 * 0.3 / 2**0.5)  # of the mean of two runs
     assert axes[1, 1].get_xlabel().endswith("overlap 0.25")
+
+
+@pytest.mark.parametrize(("methods", "columns"), [(METHODS, 4), (WITH_CONTROLS, 5)])
+def test_methods_can_be_read_in_a_narrow_figure(tmp_path: Path, methods: tuple[str, ...], columns: int) -> None:
+    """Fails if texts below a column are one line, or ten methods stand in one row."""
+    runs = [run_file(tmp_path / f"{m}.h5", m, 0, covariance(alignment=4.0 + i)) for i, m in enumerate(methods)]
+    with context("one-column"):
+        figure = figure_covariance(load_runs(runs))
+        assert figure is not None
+        assert clashes(figure) == []
+    titled = [ax for ax in figure.axes if ax.get_title()]
+    assert {ax.get_title().replace("\n", " ") for ax in titled} == {look(method).label for method in methods}
+    assert len({ax.get_ylim() for ax in titled}) == 1
+    assert max(ax.get_subplotspec().get_geometry()[1] for ax in titled) == columns
+    bars = [ax for ax in figure.axes if ax.patches and ax.axison]
+    assert len({ax.get_ylim() for ax in bars if ax.get_xlim()[0] == -0.6}) == 1
+
+
+def test_boxes_without_room_have_no_numbers(ax: Axes) -> None:
+    draw_cosines(ax, COSINES, 2)
+    assert not ax.texts
 
 
 def test_an_overlap_that_is_unknown_is_said(tmp_path: Path) -> None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from analysis.store import write
 from figures import Run, load_runs
 from figures.drift import draw_hours, figure_drift
-from figures.style import METHODS, context
-from tests.figures.synthetic import measurement
+from figures.style import METHODS, PRESETS, context, look
+from tests.figures.fit import clashes
+from tests.figures.synthetic import WITH_CONTROLS, measurement
 
 LEVEL = np.array([0.0, 0.0, 1.5, 3.0])
 
 
-def drifting(folder: Path, seeds: int = 2) -> list[Run]:
+def drifting(folder: Path, seeds: int = 2, methods: Sequence[str] = ("sgd", "gcsam")) -> list[Run]:
     """Two clean epochs, two hours; accuracies differ by method, seed and panel."""
     paths = []
-    for place, method in enumerate(("sgd", "gcsam")):
+    for place, method in enumerate(methods):
         for seed in range(seeds):
-            online = np.array([np.nan, np.nan, 0.5, 0.4]) + 0.1 * place + 0.02 * seed
+            online = np.array([np.nan, np.nan, 0.5, 0.4]) + 0.1 * place / (len(methods) - 1) + 0.02 * seed
             history = measurement(
                 severity=(LEVEL, "epoch"), online_accuracy=(online, "epoch"), current_accuracy=(online + 0.2, "epoch")
             )
@@ -83,3 +86,24 @@ def test_runs_of_uneven_length_end_where_they_end(ax: Axes) -> None:
 
 def test_without_a_drift_there_is_no_figure(runs: list[Run]) -> None:
     assert figure_drift(runs) is None
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_ten_methods_are_named_in_several_lines(tmp_path: Path, preset: str) -> None:
+    """Fails if the legend is one line, wider than the paper."""
+    runs = drifting(tmp_path, methods=WITH_CONTROLS)
+    with context(preset):
+        figure = figure_drift(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert names == {"± 1 s.d.", *(look(method).label for method in WITH_CONTROLS)}
+
+
+def test_of_many_methods_not_every_hour_has_a_mark(ax: Axes) -> None:
+    hours = np.linspace(50.0, 60.0, 24)
+    draw_hours(ax, {method: hours[None] for method in METHODS})
+    assert {line.get_markevery() for line in ax.lines} == {4}
+    few = Figure().subplots()
+    draw_hours(few, {"sam": hours[None]})
+    assert few.lines[0].get_markevery() is None

@@ -12,7 +12,9 @@ from analysis.store import write
 from figures import Run, draw_run
 from figures.curves import Curve
 from figures.line import SPLITS, draw_line, figure_lines
-from tests.figures.synthetic import curve, measurement
+from figures.style import PRESETS, context, look
+from tests.figures.fit import clashes
+from tests.figures.synthetic import WITH_CONTROLS, curve, measurement
 
 T = np.linspace(-1, 1, 5)
 
@@ -57,6 +59,46 @@ def test_methods_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
     assert drawn(sgd)["measured data"][0] == 30.0  # of the first seed
     assert sgd.get_yscale() == gcsam.get_yscale() == "log"
     assert sgd.get_ylim() == gcsam.get_ylim()
+
+
+def test_a_band_that_is_cut_leaves_the_other_methods_their_room(tmp_path: Path) -> None:
+    """Fails if the panel that cuts its band ends the axis for those drawn after it, above or below."""
+    runs = [run_with(tmp_path / f"{m}.h5", m, 1.0) for m in ("sgd", "gcsam")]
+    write(runs[0].path, "surface", "line", curve("Line", T, 0.1 + T**2, 0.2))
+    write(runs[1].path, "surface", "line", curve("Line", T, 0.01 + 50 * T**2, 0.001))
+    figure = figure_lines(runs)
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0.01
+    assert high > 50.01
+    bands = [band.get_paths()[0].vertices[:, 1].min() for ax in figure.axes[:2] for band in ax.collections[:1]]
+    assert bands == pytest.approx([0.005, 0.008])  # the first is cut at half the least value of all, not of its own
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_lines_of_ten_methods_stand_in_blocks_on_one_scale(tmp_path: Path, preset: str) -> None:
+    runs = [run_with(tmp_path / f"{m}.h5", m, 1.0 + place, "line") for place, m in enumerate(WITH_CONTROLS)]
+    with context(preset):
+        figure = figure_lines(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    top = [ax for ax in figure.axes if ax.get_title()]
+    assert {ax.get_title() for ax in top} == {look(method).label for method in WITH_CONTROLS}
+    assert len({ax.get_ylim() for ax in top}) == 1
+    rows = {"two-column": (5, 5), "one-column": (4, 4, 2)}[preset]
+    assert [sum(bool(ax.get_title()) for ax in part.axes) for part in figure.subfigs] == list(rows)
+    assert [len(part.legends) for part in figure.subfigs] == [0] * (len(rows) - 1) + [1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_labels_of_four_methods_have_room(tmp_path: Path, preset: str) -> None:
+    """Fails in the narrow figure if the coordinate below a column is one line, or has five ticks."""
+    runs = [run_with(tmp_path / f"{m}.h5", m, 1.0, "line") for m in WITH_CONTROLS[:4]]
+    with context(preset):
+        figure = figure_lines(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    assert [len(part.axes) for part in figure.subfigs] == [8]
 
 
 def test_lines_of_one_run_have_scales_of_their_own_and_three_to_a_row(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from figures import Run
-from figures.accuracy import draw_accuracy, figure_accuracy
+from figures import Run, load_runs
+from figures.accuracy import draw_accuracy, figure_accuracy, mean_interval
 from figures.noise import draw_noise, figure_noise
 from figures.sharpness import draw_sharpness, figure_sharpness
 from figures.spectrum import draw_eigenvalues, figure_eigenvalues
@@ -49,6 +50,20 @@ def test_eigenvalue_bars_are_means_and_dots_are_seeds_with_residuals(ax: Axes) -
     dots = [line.get_ydata().tolist() for line in ax.lines if line.get_marker() == "o"]
     assert dots[0] == [4.0, 2.0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [r"$\lambda_1$", r"$\lambda_2$"]
+
+
+def test_on_a_logarithmic_axis_eigenvalues_are_points_and_means_lines(ax: Axes) -> None:
+    """Fails if a bar is drawn, whose foot would say nothing, or a residual reaches below what the axis can show."""
+    values = {"sgd": np.array([[4.0, 0.2], [6.0, 0.4]]), "sam": np.array([[8.0, 0.1], [8.0, 0.1]])}
+    residuals = {"sgd": np.array([[0.5, 0.3], [1.0, 0.1]]), "sam": np.full((2, 2), 0.01)}
+    draw_eigenvalues(ax, values, residuals, log=True)
+    assert not ax.patches
+    assert ax.get_yscale() == "log"
+    means, first, *_ = error_bars(ax)
+    assert means[:, :, 1].tolist() == [[5.0, 5.0], [pytest.approx(0.3)] * 2]
+    assert means[:, :, 0].mean(1) == pytest.approx([0.8, 1.8])  # beside the group's middle, where its dots stand
+    assert first[:, :, 1].tolist() == [[3.5, 4.5], [0.2, 0.5]]
+    assert ax.get_legend_handles_labels()[1] == ["SGD", "SAM"]
 
 
 def test_noise_bars_are_the_numbers_and_open_ones_are_marked(ax: Axes) -> None:
@@ -102,12 +117,37 @@ def test_sharpness_breaks_into_rows_where_the_page_is_narrow(runs: list[Run], pr
 
 
 def test_accuracy_joins_what_is_paired_and_gives_the_t_interval(ax: Axes) -> None:
-    draw_accuracy(ax, {"sgd": {0: 0.90, 1: 0.94}, "sam": {0: 0.92, 1: 0.96}})
+    draw_accuracy(ax, {"sgd": {0: 0.50, 1: 0.54}, "sam": {0: 0.52, 1: 0.56}})
     joined = [line.get_ydata().tolist() for line in ax.lines if line.get_color() == "0.8"]
-    assert joined == [pytest.approx([90.0, 92.0]), pytest.approx([94.0, 96.0])]
+    assert joined == [pytest.approx([50.0, 52.0]), pytest.approx([54.0, 56.0])]
     low, high = error_bars(ax)[0][0][:, 1]
     # t quantile 12.706 for one degree of freedom (any table), deviation 4 / sqrt 2, n = 2
     assert (high - low) / 2 == pytest.approx(12.7062 * 4 / 2, rel=1e-4)
+
+
+def test_an_interval_of_accuracies_ends_at_100_percent_and_says_so(runs: list[Run]) -> None:
+    """Fails if a bar goes where no accuracy can be, or the reader is not told that it was cut."""
+    found = mean_interval([98.0, 100.0])
+    # t quantile 12.706 for one degree of freedom, deviation 2 / sqrt 2, n = 2
+    assert (found.mean, found.high, found.is_cut) == (99.0, 100.0, True)
+    assert found.low == pytest.approx(99 - 12.7062, rel=1e-5)
+    assert mean_interval([0.0, 2.0]).low == 0.0
+    assert mean_interval([90.0, 90.1]).is_cut is False
+    alone = mean_interval([90.0])
+    assert (alone.mean, alone.is_cut) == (90.0, False)
+    assert np.isnan([alone.low, alone.high]).all()
+    few = Figure().subplots()
+    draw_accuracy(few, {"sgd": {0: 0.98, 1: 1.0}})
+    assert error_bars(few)[0][0][:, 1].tolist() == [found.low, 100.0]
+    told = []
+    for accuracy in (0.9, 0.999):
+        own = load_runs([runs[0].path, runs[4].path])  # of one method; those of all tests are only read
+        for run in own:
+            run.measurements["training/summary"].variables["test_accuracy"].data[...] = accuracy + 0.001 * run.seed
+        figure = figure_accuracy(own)
+        assert figure is not None
+        told.append("cut at 0 and 100%" in figure.axes[0].get_xlabel())
+    assert told == [False, True]
 
 
 def test_a_single_accuracy_makes_no_figure(runs: list[Run]) -> None:

@@ -11,7 +11,9 @@ import pytest
 from analysis.store import Measurement, Variable, write
 from figures import Run, draw_run
 from figures.path import KINDS, figure_paths, stored_barrier
-from tests.figures.synthetic import curve
+from figures.style import PRESETS, context
+from tests.figures.fit import clashes
+from tests.figures.synthetic import WITH_CONTROLS, curve, measurement
 
 T = np.linspace(0, 1, 5)
 STRAIGHT = [1.0, 4.0, 6.0, 3.0, 2.0]
@@ -43,7 +45,7 @@ def test_two_paths_between_the_same_ends_share_a_panel(run: Run) -> None:
     assert drawn["linear"].get_color() == KINDS["LinearPath"][0].color != drawn["Bezier"].get_color()
     assert loss.get_title() == "straight, curved"
     assert loss.get_xlim() == (0.0, 1.0)
-    assert accuracy.get_xlabel() == "from start (0) to end (1)"
+    assert accuracy.get_xlabel().split() == ["from", "start", "(0)", "to", "end", "(1)"]
     assert not accuracy.texts  # a barrier is one of the loss
 
 
@@ -103,3 +105,25 @@ def test_a_run_with_paths_gets_its_figure_and_another_gets_none(run: Run, tmp_pa
     assert names == ["paths.png"]
     write(tmp_path / "none.h5", "surface", "line", curve("Line", T, STRAIGHT))
     assert figure_paths([Run(tmp_path / "none.h5")]) is None
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_paths_of_ten_methods_stand_in_blocks_on_one_scale(tmp_path: Path, preset: str) -> None:
+    """Fails if the names of methods and paths are one line above a narrow column, or each has its own scale."""
+    runs = []
+    for place, method in enumerate(WITH_CONTROLS):
+        path = tmp_path / f"{method}.h5"
+        write(path, "training", "summary", measurement(method=method, seed=0))
+        write(path, "surface", "straight", path_of("LinearPath", [1.0, 4.0 + place, 6.0 + place, 3.0, 2.0]))
+        write(path, "surface", "curved", path_of("BezierPath", [1.0, 1.5, 1.75, 1.9, 2.0]))
+        runs.append(Run(path))
+    with context(preset):
+        figure = figure_paths(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+        assert figure.get_size_inches()[1] < 10  # one page
+    top = [ax for ax in figure.axes if ax.get_title()]
+    assert len(top) == 10
+    assert len({ax.get_ylim() for ax in top}) == 1
+    assert [ax.get_yscale() for ax in top] == ["log"] * 10
+    assert sum(len(part.legends) for part in figure.subfigs) == 1

@@ -9,7 +9,8 @@ import pytest
 
 from figures.reading import load_runs
 from figures.robustness import figure_robustness, stored_robustness
-from figures.style import context
+from figures.style import PRESETS, context
+from tests.figures.fit import clashes
 from tests.figures.report.conftest import write_conditions
 
 # [method, seed]: one number per run, in percent at severity 0; each severity takes ten points, each kind one.
@@ -43,6 +44,22 @@ def test_a_run_at_other_severities_is_left_out(tmp_path: Path) -> None:
     found = stored_robustness(load_runs(paths))
     assert found is not None
     assert list(found.accuracy) == ["sgd"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("kind", ["blur", "elastic transformation"])
+def test_labels_stay_in_the_figure(paths: list[Path], preset: str, kind: str) -> None:
+    """Fails if the label at the right is one line in the narrow preset, where names leave its panel less room."""
+    runs = load_runs(paths)
+    for run in runs:
+        run.measurements["training/robustness"].variables["corruption"].data[1] = kind
+    with context(preset):
+        figure = figure_robustness(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    label = figure.axes[1].get_xlabel()
+    assert label.replace("\n", " ") == "test accuracy, mean over severities [%]"
+    assert ("\n" in label) == (preset == "one-column")
 
 
 def test_without_the_measurement_there_is_no_figure(tmp_path: Path) -> None:

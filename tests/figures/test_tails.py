@@ -13,9 +13,10 @@ from scipy.stats import norm
 
 from analysis.store import Measurement, write
 from figures import FIGURES, Run, draw_run, load_runs
-from figures.style import KINDS, context
+from figures.style import KINDS, context, look
 from figures.tails import draw_tails, exceeded, figure_tails, gaussian_band
-from tests.figures.synthetic import measurement
+from tests.figures.fit import clashes
+from tests.figures.synthetic import METHODS, WITH_CONTROLS, measurement
 
 
 def of_kind(projections: np.ndarray, value: float) -> Measurement:
@@ -136,6 +137,36 @@ def test_five_methods_fill_rows_of_two(tmp_path: Path) -> None:
     assert figure is not None
     assert len(figure.axes) == 5
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("preset", "methods", "shape"),
+    [("two-column", WITH_CONTROLS, (3, 4)), ("one-column", METHODS, (2, 2))],
+)
+def test_narrow_panels_have_one_legend_of_kinds(
+    tmp_path: Path, preset: str, methods: tuple[str, ...], shape: tuple[int, int]
+) -> None:
+    """Fails if every panel names the kinds, wider than it is, or equal exponents take one entry of a legend."""
+    runs = [write_tails(tmp_path / f"{method}.h5", method, 0, gaussian(), 1.0) for method in methods]
+    with context(preset):
+        figure = figure_tails(runs)
+        assert figure is not None
+        assert clashes(figure) == []
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Gaussian", "raw", "centralized"]
+    legends = [ax.get_legend() for ax in figure.axes]
+    assert {legend.get_title().get_text() for legend in legends} == {look(method).label for method in methods}
+    exponents = [r"$\alpha$ = 6.00 [5.50, 6.75]", r"$\alpha$ = 1.00 [0.75, 1.50]", r"$\alpha$ = 2.00 [1.75, 2.50]"]
+    assert [[text.get_text() for text in legend.get_texts()] for legend in legends] == [exponents] * len(methods)
+    assert figure.axes[0].get_subplotspec().get_geometry()[:2] == shape
+
+
+def test_equal_exponents_are_both_named(ax: Axes) -> None:
+    """Fails if what was named is kept by its text instead of its kind."""
+    numbers = exceeded(gaussian())
+    draw_tails(
+        ax, [("raw", "same", numbers), ("raw", "same", numbers), ("centralized", "same", numbers)], (numbers,) * 2
+    )
+    assert ax.get_legend_handles_labels()[1] == ["Gaussian", "same", "same"]
 
 
 def test_it_is_drawn_with_the_run(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.store import Measurement, write
 from figures import FIGURES, Run, load_runs
@@ -15,7 +16,17 @@ from figures.noise import MOST_METHODS
 from figures.plane import Plane
 from figures.style import PRESETS, context, look, sizes
 from figures.surface import heights
-from figures.wrap import MOST_IN_ROW, grid_shape, legend_columns
+from figures.wrap import (
+    LEGEND_LINE,
+    MOST_IN_ROW,
+    broken,
+    grid_shape,
+    hide_empty,
+    legend_above,
+    legend_columns,
+    parts_of,
+    share_rows,
+)
 from tests.figures.fit import clashes
 from tests.figures.report.conftest import write_conditions
 from tests.figures.synthetic import METHODS, WITH_CONTROLS, measurement, write_run
@@ -87,6 +98,11 @@ def test_noise_stands_in_blocks_on_one_axis(drawn: Draw) -> None:
     assert len(figure.subfigs) == 3
 
 
+def test_labels_of_noise_have_room_below_one_another_in_a_narrow_figure(drawn: Draw, many: list[Run]) -> None:
+    """Fails if a block is as high for text of 9 pt as for text of 8 pt."""
+    drawn("noise", [run for run in many if run.method in WITH_CONTROLS[:5]], "one-column")
+
+
 def test_a_ratio_of_ten_methods_stands_in_two_rows(drawn: Draw, tmp_path: Path) -> None:
     history = measurement(
         epoch=(np.arange(1, 4), "epoch"),
@@ -121,9 +137,11 @@ def test_the_label_of_a_high_bar_is_one_line() -> None:
     assert clashes(figure) == []
 
 
-def measured(folder: Path, kind: str, name: str, content: Measurement) -> list[Run]:
+def measured(
+    folder: Path, kind: str, name: str, content: Measurement, methods: Sequence[str] = WITH_CONTROLS
+) -> list[Run]:
     paths = []
-    for method in WITH_CONTROLS:
+    for method in methods:
         paths.append(folder / f"{method}.h5")
         write(paths[-1], "training", "summary", measurement(method=method, seed=0))
         write(paths[-1], kind, name, content)
@@ -145,6 +163,10 @@ def test_evolution_of_ten_methods_stands_in_two_blocks_on_one_axis(drawn: Draw, 
     assert sum(ax.get_xlabel() == "step" for ax in figure.axes) == 10
     named = [any(tick.label1.get_visible() for tick in ax.yaxis.get_major_ticks()) for ax in figure.axes]
     assert named == ([True] + [False] * 4) * 2 * rows
+
+
+def test_the_legend_of_evolution_fits_a_narrow_figure(drawn: Draw, tmp_path: Path) -> None:
+    drawn("evolution", measured(tmp_path, "training", "probe", record(), METHODS[:2]), "one-column")
 
 
 def test_robustness_names_ten_methods_in_its_legend(drawn: Draw, tmp_path: Path) -> None:
@@ -191,3 +213,41 @@ def test_rows_are_even_and_a_legend_fits() -> None:
     four, ten = ([look(method).label for method in names] for names in (METHODS, WITH_CONTROLS))
     assert [legend_columns(four, sizes().wide), legend_columns(ten, sizes().wide)] == [4, 5]
     assert legend_columns(["a word far longer than the figure is wide"] * 3, 1.0) == 1
+
+
+def test_a_text_is_broken_as_late_and_as_evenly_as_can_be() -> None:
+    """Fails if lines are filled from the left, or a long word is cut."""
+    assert broken("one two three four", 9.0) == "one two three four"
+    assert broken("one two three four", 1.0, 10) == "one two\nthree four"
+    assert broken("one two three four", 0.01) == "one\ntwo\nthree\nfour"
+    assert broken("axes of $H$", 0.5, 8).split("\n") == ["axes", "of $H$"]
+
+
+def test_lines_of_a_legend_make_a_figure_higher() -> None:
+    heights_of = []
+    for names in (METHODS, WITH_CONTROLS):
+        with context():
+            figure = Figure(figsize=(sizes().wide, 2.0))
+            legend_above(figure, *zip(*((Line2D([], []), look(name).label) for name in names), strict=True))
+        heights_of.append(figure.get_size_inches()[1])
+    assert heights_of == [2.0, pytest.approx(2.0 + LEGEND_LINE)]
+
+
+def test_rows_share_their_axis_over_all_blocks_and_no_other() -> None:
+    """Fails if a block keeps an axis of its own, two rows have one, or every panel tells it."""
+    figure = Figure()
+    blocks = [part.subplots(2, 2, squeeze=False) for part in parts_of(figure, 2)]
+    share_rows(blocks)
+    blocks[0][0, 0].plot([0, 1], [0.0, 1.0])
+    blocks[1][0, 0].plot([0, 1], [0.0, 50.0])
+    blocks[1][0, 0].set_yscale("log")
+    blocks[0][1, 1].plot([0, 1], [0.0, 3.0])
+    hide_empty(blocks)
+    upper, lower = ([ax for block in blocks for ax in block[row]] for row in (0, 1))
+    assert {ax.get_yscale() for ax in upper} == {"log"}
+    assert {ax.get_yscale() for ax in lower} == {"linear"}
+    assert len({ax.get_ylim() for ax in upper}) == len({ax.get_ylim() for ax in lower}) == 1
+    assert upper[0].get_ylim()[1] >= 50 > lower[0].get_ylim()[1]
+    assert [ax.axison for ax in upper + lower] == [True, False, True, False, False, True, False, False]
+    told = [ax.yaxis.get_tick_params()["labelleft"] for ax in upper + lower]
+    assert told == [True, False] * 4

@@ -15,13 +15,14 @@ from analysis.store import (
     Variable,
     create,
     list_measurements,
+    measurement_types,
     read,
     read_attributes,
     write,
 )
 from tests.analysis.store.samples import every_form
 
-READERS = [list_measurements, read_attributes, lambda path: read(path, "noise/a")]
+READERS = [list_measurements, measurement_types, read_attributes, lambda path: read(path, "noise/a")]
 
 
 def test_every_form_comes_back_equal(tmp_path: Path) -> None:
@@ -53,6 +54,13 @@ def test_list_is_by_kind_then_name(tmp_path: Path) -> None:
     for kind, name in [("noise", "b"), ("training", "z"), ("noise", "a"), ("curvature", "c")]:
         write(tmp_path / "run.h5", kind, name, Measurement(""))
     assert list_measurements(tmp_path / "run.h5") == ["training/z", "curvature/c", "noise/a", "noise/b"]
+
+
+def test_types_are_told_of_each_measurement(tmp_path: Path) -> None:
+    write(tmp_path / "run.h5", "noise", "b", Measurement("Trace", {"value": Variable(np.array(1.0))}))
+    write(tmp_path / "run.h5", "curvature", "c", Measurement("", {"value": Variable(np.array(1.0))}))
+    found = measurement_types(tmp_path / "run.h5")
+    assert list(found.items()) == [("curvature/c", ""), ("noise/b", "Trace")]
 
 
 @pytest.mark.parametrize("key", ["curvature/final", "final", "noise", "noise/a/raw", ""])
