@@ -8,6 +8,7 @@ their names can be read. Right when every mark is at its number, and one that is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -144,7 +145,10 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
             if is_tall or row == 0:
                 ax.set_title(look(method).label)
     hide_empty(blocks)
-    handles, labels = blocks[0][0, 0].get_legend_handles_labels()
+    relative = [ax for block in blocks for ax in block[0]]
+    if not is_tall and not any(ax.patches for ax in relative):
+        _hide_scale(relative, "y")
+    handles, labels = ax.get_legend_handles_labels()  # of the absolute noise, which is never open-ended
     handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
     labels.append(r"$\|G\|^2$ not above 0")
     columns = len(labels) if len(methods) > 1 or is_tall else 2
@@ -157,9 +161,14 @@ def _dress_tall(ax: Axes, label: str, across: int) -> None:
     ax.set_xlabel(label, x=0.5 if across % 2 else 1.1)
     if across > 2:
         ax.tick_params(axis="x", rotation=60)
-    if not any(np.isfinite(bars.get_xdata()).any() for bars in ax.lines):  # nothing but signs for infinity
-        ax.set_xticks([])
-        ax.minorticks_off()
+    if not any(np.isfinite(bars.get_xdata()).any() for bars in ax.lines):
+        _hide_scale([ax], "x")
+
+
+def _hide_scale(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
+    """Hide the ticks of panels that hold nothing but signs for infinity."""
+    for ax in panels:
+        ax.tick_params(axis=axis, which="both", length=0, labelleft=axis != "y", labelbottom=axis != "x")
 
 
 def _is_touched(run: Run, layer: int) -> bool:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
 from analysis.store import Measurement, write
-from figures import Run
+from figures import Run, style
 from figures.noise import MOST_BARS, draw_noise_rows, figure_noise
 from figures.style import context
 from tests.figures.fit import clashes
@@ -38,17 +39,17 @@ def test_an_error_as_large_as_the_number_has_no_lower_end(ax: Axes) -> None:
     assert np.array(ax.containers[0][2][0].get_segments())[0, :, 0].tolist() == [10.0, 30.0]
 
 
-def noise_of_many(touched: list[int]) -> Measurement:
+def noise_of_many(touched: list[int], layers: list[str] = LAYERS, scale: float = 1.0) -> Measurement:
     groups = {}
     for place, kind in enumerate(KINDS):
-        trace = np.arange(1.0, len(LAYERS) + 1)
+        trace = np.arange(1.0, len(layers) + 1)
         if kind == "centralized":
             trace[touched] /= 2
-        columns = {"trace": trace, "noise_scale": trace * (place + 1)}
+        columns = {"trace": trace, "noise_scale": trace * (place + 1) * scale}
         columns |= {f"{name}_standard_error": values / 10 for name, values in columns.items()}
         total = measurement(None, **{name: values.sum() for name, values in columns.items()})
         groups[kind] = measurement({"total": total}, **{name: (values, "layer") for name, values in columns.items()})
-    return measurement(groups, layers=(LAYERS, "layer"))
+    return measurement(groups, layers=(layers, "layer"))
 
 
 def test_many_layers_are_rows_and_those_that_p_does_not_touch_are_left_out(tmp_path: Path) -> None:
@@ -75,3 +76,20 @@ def test_four_methods_of_many_layers_can_be_read(tmp_path: Path) -> None:
         assert figure is not None
         assert clashes(figure) == []
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == 2 * [False, True, False, False]
+
+
+@pytest.mark.parametrize(("layers", "axis"), [(LAYERS[:MOST_BARS], "y"), (LAYERS, "x")])
+def test_open_ends_alone_have_no_scale_and_the_legend_its_colors(tmp_path: Path, layers: list[str], axis: str) -> None:
+    """Fails if an axis has numbers that mean nothing, or the legend is made of the panel without bars."""
+    write(tmp_path / "run.h5", "noise", "gradient_noise", noise_of_many([0, 1], layers, np.inf))
+    with context():
+        figure = figure_noise([Run(tmp_path / "run.h5")])
+    assert figure is not None
+    figure.draw_without_rendering()
+    relative, absolute = figure.axes
+    ticks = [getattr(ax, f"{axis}axis").get_major_ticks() for ax in (relative, absolute)]
+    shown = [any(tick.label1.get_visible() and tick.label1.get_text() for tick in some) for some in ticks]
+    assert shown == [False, True]
+    handles = figure.legends[0].legend_handles[: len(KINDS)]
+    colors = [np.ravel(handle.get_facecolor() if axis == "y" else handle.get_edgecolor())[:4] for handle in handles]
+    assert [to_hex(color) for color in colors] == [style.KINDS[kind].color.lower() for kind in KINDS]
