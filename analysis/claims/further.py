@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from analysis.claims.power import MAX_SEEDS, POWER
 from analysis.claims.statistics import Array, checked, checked_pair, upper_quantile
@@ -76,7 +76,7 @@ def seeds_for_mean(values: Array, bound: float, confidence: float, power: float 
         shift, scatter = _go_on(np.array([[squares]]), np.array([[true_spread]]), count, total)
         mean = distance + math.sqrt(total - count) / total * shift[:, 0]
         deviation = np.sqrt(scatter[:, 0, 0] / (total - 1))
-        return float(np.mean(mean * math.sqrt(total) > stats.t.ppf(quantile, total - 1) * deviation))
+        return float(np.mean(mean * math.sqrt(total) > special.stdtrit(total - 1, quantile) * deviation))
 
     ends = (math.sqrt((count - 1) / stats.chi2.ppf(share, count - 1)) for share in _RANGE_SHARES[::-1])
     return _needed(settle, count, [spread, *(spread * end for end in ends)], power)
@@ -117,7 +117,7 @@ def seeds_for_spread(treatment: Array, control: Array, bound: float, confidence:
         # sum and difference of the scaled pairs are uncorrelated where the ratio is the bound (Pitman, Morgan)
         sums, differences = along + across + 2 * whole[:, 0, 1], along + across - 2 * whole[:, 0, 1]
         seen = sign * (along - across) / np.sqrt(sums * differences)
-        critical = stats.t.ppf(quantile, total - 2)
+        critical = special.stdtrit(total - 2, quantile)
         return float(np.mean(seen > critical / math.sqrt(total - 2 + critical**2)))
 
     half = float(stats.norm.ppf(_RANGE_SHARES[1])) / math.sqrt(max(count - 3, 1))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -62,7 +62,7 @@ def mean_interval(values: Array, confidence: float = CONFIDENCE) -> Interval:
     if count < 2:
         return Interval(float(values[0]) if count else math.nan, math.nan, math.nan)
     mean = float(values.mean())
-    half = float(stats.t.ppf(quantile, count - 1) * values.std(ddof=1)) / math.sqrt(count)
+    half = float(special.stdtrit(count - 1, quantile) * values.std(ddof=1)) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -142,7 +142,7 @@ def spread_ratio(treatment: Array, control: Array, confidence: float = CONFIDENC
     if count < 3:
         return Interval(ratio, math.nan, math.nan)
     correlation = float(np.corrcoef(treatment, control)[0, 1])
-    t = float(stats.t.ppf(quantile, count - 2))
+    t = float(special.stdtrit(count - 2, quantile))
     k = 1 + 2 * max(1 - correlation**2, 0.0) * t**2 / (count - 2)
     factor = math.sqrt(k + math.sqrt(k**2 - 1))
     return Interval(ratio, ratio / factor, ratio * factor)
