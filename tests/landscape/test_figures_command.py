@@ -17,7 +17,6 @@ from tests.figures.test_checkpoints import stored as stored_checkpoint
 from tests.figures.test_trajectory import stored
 from tests.landscape.conftest import Done
 
-
 # What makes figures that are of no matter here.
 ALL_BUT_TRAINING = {
     *("curvature/eigenvalues", "noise/gradient_noise", "surface/plane"),
