@@ -27,14 +27,14 @@ class Slots:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        named = [*model.named_parameters(), *model.named_buffers()]
-        self._of: dict[str, list[tuple[dict[str, Any], str]]] = {name: [] for name, _ in named}
-        names = {id(tensor): name for name, tensor in named}
-        for module in model.modules():
+        self._of: dict[str, list[tuple[dict[str, Any], str]]] = {}
+        names: dict[int, str] = {}  # the first one of a tied weight, as in `named_parameters`
+        for prefix, module in model.named_modules():
             for table in (module._parameters, module._buffers):
                 for key, tensor in table.items():
                     if tensor is not None:  # a tied weight has several places and one name
-                        self._of[names[id(tensor)]].append((table, key))
+                        name = names.setdefault(id(tensor), f"{prefix}.{key}" if prefix else key)
+                        self._of.setdefault(name, []).append((table, key))
 
     @contextmanager
     def holding(self, state: Mapping[str, Tensor]) -> Iterator[None]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import typer
 
+import landscape.jobs.executors
 from landscape.cli import app
+from tests.landscape.conftest import Done, one_by_one
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,18 +25,20 @@ LINES = [line.strip() for block in SHELL for line in re.split(r"\n|&&", block)]
 COMMANDS = [text for text in (*LINES, *re.findall(r"`(landscape \w+ [^`]+)`", TEXT)) if text.startswith("landscape ")]
 
 
-def run(command: str, folder: Path) -> None:
-    arguments = shlex.split(command, comments=True)
-    assert arguments[0] == "landscape"
-    done = subprocess.run(
-        [sys.executable, "-m", "landscape", *arguments[1:]],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+@pytest.fixture
+def run(tmp_path: Path, cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Go into an empty folder, and do command lines there in this process; forget the reader's modules afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(landscape.jobs.executors, "run_tasks", one_by_one)
+
+    def call(command: str) -> None:
+        name, *arguments = shlex.split(command, comments=True)
+        assert name == "landscape"
+        done = cli(*arguments)
+        assert done.status == 0, f"{command}\n{done.out}\n{done.err}"
+
+    yield call
+    sys.modules.pop("mynet", None)
 
 
 def test_quickstart_runs_and_has_twelve_statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,30 +79,35 @@ def test_reporting_the_sharpness(
 
 
 @pytest.mark.slow
-def test_measuring_ones_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_ones_own_checkpoint(tmp_path: Path, run: Callable[[str], None]) -> None:
     (tmp_path / "mynet.py").write_text(PYTHON[2], encoding="utf-8")
     names: dict[str, object] = {}
     exec(PYTHON[2], names)
-    monkeypatch.chdir(tmp_path)
     torch.save(names["model"]().state_dict(), "mynet.pt")  # type: ignore[operator]
     (tmp_path / "ckpt").mkdir()
     for epoch in (1, 2):
         torch.save(names["model"]().state_dict(), f"ckpt/epoch-{epoch}.pt")  # type: ignore[operator]
     for command in [line for block in SHELL if "mynet" in block for line in block.splitlines()]:
-        run(command.replace("landscape surface", "landscape surface --points 3"), tmp_path)
+        run(command.replace("landscape surface", "landscape surface --points 3"))
     assert list((tmp_path / "mynet-figures").glob("*.png"))
     assert (tmp_path / "measured" / "figures" / "checkpoints.png").is_file()
     assert (tmp_path / "difference.h5").is_file()
 
 
 @pytest.mark.slow
-def test_a_study_of_ones_own(tmp_path: Path) -> None:
+def test_a_study_of_ones_own(tmp_path: Path, run: Callable[[str], None]) -> None:
+    """Planned as it stands; done with one seed and one measurement, because all are done by the tests of the study."""
     (toml,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
-    (tmp_path / "mine.toml").write_text(toml.replace("seeds = 2", "seeds = 1"), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(toml, encoding="utf-8")
     (block,) = [block for block in SHELL if "mine.toml" in block]
+    plan, study = block.splitlines()
+    run(plan)
+    assert not (tmp_path / "runs").exists()
+    less = toml.replace("seeds = 2", "seeds = 1").replace('"eigenvalues", "sharpness", "noise"', '"eigenvalues"')
+    (tmp_path / "mine.toml").write_text(less, encoding="utf-8")
     reports = [line for line in LINES if line.startswith("landscape report runs/mine/")]
-    for command in [*block.splitlines(), *reports]:
-        run(command, tmp_path)
+    for command in [study, *reports]:
+        run(command)
     made = [tmp_path / "runs" / "mine" / name for name in ("study.h5", "tuning.json", "figures/sweeps.png")]
     assert all(path.is_file() for path in made)
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")[:100]
@@ -107,13 +115,13 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_shifted_inputs_and_a_drift(tmp_path: Path) -> None:
+def test_shifted_inputs_and_a_drift(run: Callable[[str], None]) -> None:
     """The block as it stands, on fewer images; the study is only planned."""
     (block,) = [block for block in SHELL if "landscape robustness" in block]
     robustness, train, study = block.splitlines()
-    run(f"{train} --model mlp --train-limit 200 --test-limit 30", tmp_path)
-    run(re.sub(r"runs/digits/runs/\S+", "runs/drift", robustness), tmp_path)
-    run(study.replace("digits-drift ", "digits-drift --dry-run "), tmp_path)
+    run(f"{train} --model mlp --train-limit 200 --test-limit 30")
+    run(re.sub(r"runs/digits/runs/\S+", "runs/drift", robustness))
+    run(study.replace("digits-drift ", "digits-drift --dry-run "))
 
 
 def test_make_targets_of_the_readme_exist() -> None:

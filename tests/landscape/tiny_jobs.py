@@ -16,8 +16,9 @@ SETTINGS = {"data": "digits", "model": "mlp", "epochs": 1, "train_limit": 60, "t
 
 
 def tiny(method: str, seed: int = 0, *, measured: bool = False, **changes: Any) -> Job:
-    """Return a small job; trained alone unless it is to be measured."""
-    measurements = Measurements(rho=0.05, points=2, samples=30, batch_size=8) if measured else None
+    """Return a small job; trained alone unless it is to be measured, by what draws starts, batches and directions."""
+    of = ("eigenvalues", "noise", "surface")
+    measurements = Measurements(rho=0.05, points=2, samples=30, batch_size=8, of=of) if measured else None
     return Job(method, seed, {"method": method, **SETTINGS, **changes, "seed": seed}, measurements)
 
 

@@ -17,6 +17,12 @@ from tests.figures.test_checkpoints import stored as stored_checkpoint
 from tests.figures.test_trajectory import stored
 from tests.landscape.conftest import Done
 
+# What makes figures that are of no matter here.
+ALL_BUT_TRAINING = {
+    *("curvature/eigenvalues", "noise/gradient_noise", "surface/plane"),
+    *(f"sharpness/{kind}" for kind in ("worst", "average", "worst_adaptive", "average_adaptive")),
+}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -34,7 +40,7 @@ def lines(done: Done) -> list[str]:
 def test_the_style_reaches_the_figures_of_a_run_and_of_a_study(cli: Callable[..., Done], tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        write_run(tmp_path / name / "run.h5", "sgd", 0)
+        write_run(tmp_path / name / "run.h5", "sgd", 0, without=ALL_BUT_TRAINING)
     widths = {}
     for path in (tmp_path, tmp_path / "one"):
         for style in Style:

@@ -45,7 +45,6 @@ def test_trials_and_points_of_sweeps_are_planned_beside_the_runs(tmp_path: Path)
 
 TOML = """
 seeds = 2
-points = 3
 [train]
 model = "mlp"
 epochs = 2
@@ -55,6 +54,8 @@ test_limit = 30
 [methods.sgd-long]
 method = "sgd"
 epochs = 4
+[measure]
+of = ["eigenvalues"]
 """
 
 
@@ -69,7 +70,7 @@ def test_a_study_of_ones_own_is_planned_then_done(tmp_path: Path, cli: Callable[
     rows = {line.split()[0]: line.split()[1:5] for line in planned.out.splitlines() if line.strip().startswith("sgd")}
     assert rows == {"sgd": ["2", "2", "4", "4"], "sgd-long": ["2", "2", "8", "8"]}
     assert "Still to do: 4 runs" in planned.out
-    done = cli(*command, "--quiet")
+    done = cli(*command, "--executor", "serial", "--quiet")
     assert (done.status, done.err) == (0, "")
     assert {path.name for path in (folder / "runs").iterdir()} == {
         f"{name}-seed{seed}" for name in ("sgd", "sgd-long") for seed in (0, 1)
