@@ -210,6 +210,7 @@ def save_figure(figure: Figure | None, folder: Path, name: str, formats: Sequenc
     for form in formats:
         target, partial = folder / f"{name}.{form}", folder / f".{name}.partial.{form}"
         figure.savefig(partial, metadata=_METADATA.get(form))
+        figure.set_layout_engine("none")  # all formats have the layout of the first, which is found once
         os.replace(partial, target)
         written.append(target)
     return written

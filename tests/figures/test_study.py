@@ -11,11 +11,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from analysis.store import Measurement, SchemaError, write
 from figures import FIGURES, draw_run, draw_study, load_runs
-from figures.style import METHODS
+from figures.study import save_figure
+from figures.style import METHODS, context
 from tests.figures.synthetic import bowl, measurement, write_run
 
 
@@ -106,6 +108,24 @@ def test_the_same_files_give_the_same_bytes(study: Path, tmp_path: Path) -> None
     chosen = [(a, b) for a, b in zip(first, second, strict=True) if "3d" not in a.name]
     assert chosen
     assert all(a.read_bytes() == b.read_bytes() for a, b in chosen)
+
+
+def test_all_formats_have_one_layout_that_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if the second format lays the figure out anew, which takes about a seventh of drawing."""
+    found = []
+
+    def count(self: ConstrainedLayoutEngine, figure: Figure) -> None:
+        found.append(figure)
+        lay_out(self, figure)
+
+    lay_out = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", count)
+    with context():
+        figure = Figure()
+        figure.subplots().set_ylabel("a label that takes room")
+    save_figure(figure, tmp_path, "one", ("png", "pdf", "svg"))
+    assert found == [figure]
+    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "one.pdf", "one.svg"}
 
 
 def test_an_unwritten_figure_leaves_the_old_one(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
