@@ -1,14 +1,14 @@
 """Gradient noise by layer, relative and absolute: raw, centralized, under a random projection; a column per method.
 
-Few layers are drawn as bars. Of more than `MOST_BARS` those that P touches are drawn as points, a row each, so that
-their names can be read. Right when every mark is at its number, and one that is open is marked as such
+Points with a standard error; few layers stand side by side. Of more than `MOST_COLUMNS` those that P touches have a row
+each, so that their names can be read. Right when every mark is at its number, and one that is open is marked as such
 (`tests/figures/test_noise.py`). Cost: about a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures.reading import Array, Run
-from figures.style import KINDS, in_order, look, readable_log_ticks, sizes
+from figures.style import KINDS, Look, in_order, look, readable_log_ticks, sizes
 from figures.wrap import grid_shape, hide_empty, parts_of, share_rows
 
 NOISE = "noise/gradient_noise"
@@ -24,46 +24,35 @@ ROWS = (
     ("noise_scale", r"relative noise" + "\n" + r"$\mathrm{tr}\,\Sigma\,/\,\|G\|^2$ [samples]"),
     ("trace", r"absolute noise" + "\n" + r"$\mathrm{tr}\,\Sigma$ [loss$^2$/weight$^2$]"),
 )
-MOST_BARS = 8
+MOST_COLUMNS = 8
 MOST_METHODS = 4  # side by side; further ones stand in blocks below
 
 
-def draw_noise(ax: Axes, layers: Sequence[str], bars: Mapping[str, tuple[Array, Array]]) -> None:
-    """Draw groups of bars, one group per layer; an open-ended number is marked by the sign for infinity.
+def draw_noise(ax: Axes, layers: Sequence[str], points: Mapping[str, tuple[Array, Array]]) -> None:
+    """Draw points above each layer, with bars of a standard error; an open-ended number is marked at the foot.
+
+    Points and no bars: on a logarithmic axis a bar has no foot, so its length says nothing.
 
     Args:
         ax: Where.
         layers: Names, [L].
-        bars: Kind ("raw", "centralized", "control") to values and standard errors, [L] each.
+        points: Kind ("raw", "centralized", "control") to values and standard errors, [L] each.
     """
-    width = 0.8 / len(bars)
     place = np.arange(len(layers))
-    for offset, (kind, (values, errors)) in enumerate(bars.items()):
-        style = KINDS[kind]
-        x = place + (offset - (len(bars) - 1) / 2) * width
-        is_drawn = np.isfinite(values) & (values > 0)
-        ax.bar(
-            x[is_drawn],
-            values[is_drawn],
-            width * 0.92,
-            yerr=np.where(np.isfinite(errors), errors, 0.0)[is_drawn],
-            color=style.color,
-            alpha=0.75,
-            label=style.label,
-            error_kw={"elinewidth": 0.7, "capsize": 1.5},
-        )
+    for kind, shift in _beside(points, 0.24):
+        style, (values, errors) = KINDS[kind], points[kind]
+        is_drawn, ends = _ends(values, errors)
+        x = place + shift
+        ax.errorbar(x[is_drawn], values[is_drawn], yerr=ends, capsize=1.5, **_marks(style, 3.0))
         for position in x[~is_drawn]:
             ax.annotate(
                 r"$\infty$", (position, 0.02), xycoords=("data", "axes fraction"), ha="center", color=style.color
             )
     ax.set_yscale("log")
     readable_log_ticks(ax.yaxis)
-    ax.set_xticks(
-        place,
-        layers,
-        rotation=45 if max(map(len, layers)) > 4 else 0,
-        ha="right" if max(map(len, layers)) > 4 else "center",
-    )
+    ax.set_xlim(-0.5, len(layers) - 0.5)
+    is_long = max(map(len, layers)) > 4
+    ax.set_xticks(place, layers, rotation=45 if is_long else 0, ha="right" if is_long else "center")
 
 
 def draw_noise_rows(ax: Axes, layers: Sequence[str], points: Mapping[str, tuple[Array, Array]]) -> None:
@@ -72,27 +61,14 @@ def draw_noise_rows(ax: Axes, layers: Sequence[str], points: Mapping[str, tuple[
     Args:
         ax: Where.
         layers: Names, [L], the first at the top.
-        points: As the bars of `draw_noise`.
+        points: As for `draw_noise`.
     """
     place = np.arange(len(layers))
-    for offset, (kind, (values, errors)) in enumerate(points.items()):
-        style = KINDS[kind]
-        y = place + (offset - (len(points) - 1) / 2) * 0.22
-        is_drawn = np.isfinite(values) & (values > 0)
-        # an error as large as the number has no lower end on a logarithmic axis
-        below = np.where(errors < values, errors, 0.0)
-        ends = np.where(np.isfinite([below, errors]), [below, errors], 0.0)[:, is_drawn]
-        ax.errorbar(
-            values[is_drawn],
-            y[is_drawn],
-            xerr=ends,
-            linestyle="",
-            marker=style.marker,
-            markersize=2.5,
-            elinewidth=0.6,
-            color=style.color,
-            label=style.label,
-        )
+    for kind, shift in _beside(points, 0.22):
+        style, (values, errors) = KINDS[kind], points[kind]
+        is_drawn, ends = _ends(values, errors)
+        y = place + shift
+        ax.errorbar(values[is_drawn], y[is_drawn], xerr=ends, **_marks(style, 2.5))
         for position in y[~is_drawn]:
             ax.annotate(
                 r"$\infty$", (0.02, position), xycoords=("axes fraction", "data"), va="center", color=style.color
@@ -119,7 +95,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
         return None
     chosen = {method: [run for run in holding if run.method == method] for method in methods}
     layers = [str(name) for name in chosen[methods[0]][0].array(NOISE, "layers")]  # type: ignore[union-attr]
-    is_tall = len(layers) > MOST_BARS
+    is_tall = len(layers) > MOST_COLUMNS
     shown = [i for i in range(len(layers)) if not is_tall or any(_is_touched(run, i) for run in holding)]
     down, across = grid_shape(len(methods), MOST_METHODS)
     height = 0.16 * len(shown) + 1.6 if is_tall else 4.0 if down == 1 else 0.4 * sizes().text
@@ -146,7 +122,7 @@ def figure_noise(runs: Sequence[Run]) -> Figure | None:
                 ax.set_title(look(method).label)
     hide_empty(blocks)
     relative = [ax for block in blocks for ax in block[0]]
-    if not is_tall and not any(ax.patches for ax in relative):
+    if not is_tall and all(map(_is_empty, relative)):
         _hide_scale(relative, "y")
     handles, labels = ax.get_legend_handles_labels()  # of the absolute noise, which is never open-ended
     handles.append(Line2D([], [], linestyle="", marker=r"$\infty$", color="0.3"))
@@ -161,12 +137,37 @@ def _dress_tall(ax: Axes, label: str, across: int) -> None:
     ax.set_xlabel(label, x=0.5 if across % 2 else 1.1)
     if across > 2:
         ax.tick_params(axis="x", rotation=60)
-    if not any(np.isfinite(bars.get_xdata()).any() for bars in ax.lines):
+    if _is_empty(ax):
         _hide_scale([ax], "x")
 
 
+def _beside(kinds: Collection[str], step: float) -> Iterator[tuple[str, float]]:
+    """Yield each kind with its shift from the middle of a layer."""
+    yield from ((kind, (place - (len(kinds) - 1) / 2) * step) for place, kind in enumerate(kinds))
+
+
+def _ends(values: Array, errors: Array) -> tuple[Array, Array]:
+    """Return which numbers can be drawn [L], and of these the ends of the error bars [2, drawn]."""
+    is_drawn = np.isfinite(values) & (values > 0)
+    # an error as large as the number has no lower end on a logarithmic axis
+    ends = np.array([np.where(errors < values, errors, 0.0), errors])
+    return is_drawn, np.where(np.isfinite(ends), ends, 0.0)[:, is_drawn]
+
+
+def _marks(style: Look, size: float) -> dict[str, Any]:
+    return {
+        **{"linestyle": "", "marker": style.marker, "markersize": size, "elinewidth": 0.6},
+        **{"color": style.color, "label": style.label},
+    }
+
+
+def _is_empty(ax: Axes) -> bool:
+    """Return whether a panel holds nothing but signs for infinity."""
+    return not any(np.size(line.get_xdata()) for line in ax.lines)
+
+
 def _hide_scale(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
-    """Hide the ticks of panels that hold nothing but signs for infinity."""
+    """Hide the ticks of an axis on which nothing is read."""
     for ax in panels:
         ax.tick_params(axis=axis, which="both", length=0, labelleft=axis != "y", labelbottom=axis != "x")
 

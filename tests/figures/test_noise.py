@@ -11,12 +11,12 @@ from matplotlib.colors import to_hex
 
 from analysis.store import Measurement, write
 from figures import Run, style
-from figures.noise import MOST_BARS, draw_noise_rows, figure_noise
+from figures.noise import MOST_COLUMNS, draw_noise_rows, figure_noise
 from figures.style import context
 from tests.figures.fit import clashes
 from tests.figures.synthetic import KINDS, measurement
 
-LAYERS = [f"layer{i}" for i in range(MOST_BARS + 2)]
+LAYERS = [f"layer{i}" for i in range(MOST_COLUMNS + 2)]
 
 
 def test_points_are_the_numbers_in_their_rows_and_open_ones_are_marked(ax: Axes) -> None:
@@ -78,9 +78,9 @@ def test_four_methods_of_many_layers_can_be_read(tmp_path: Path) -> None:
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == 2 * [False, True, False, False]
 
 
-@pytest.mark.parametrize(("layers", "axis"), [(LAYERS[:MOST_BARS], "y"), (LAYERS, "x")])
+@pytest.mark.parametrize(("layers", "axis"), [(LAYERS[:MOST_COLUMNS], "y"), (LAYERS, "x")])
 def test_open_ends_alone_have_no_scale_and_the_legend_its_colors(tmp_path: Path, layers: list[str], axis: str) -> None:
-    """Fails if an axis has numbers that mean nothing, or the legend is made of the panel without bars."""
+    """Fails if an axis has numbers that mean nothing, or the legend is made of the panel without points."""
     write(tmp_path / "run.h5", "noise", "gradient_noise", noise_of_many([0, 1], layers, np.inf))
     with context():
         figure = figure_noise([Run(tmp_path / "run.h5")])
@@ -91,5 +91,5 @@ def test_open_ends_alone_have_no_scale_and_the_legend_its_colors(tmp_path: Path,
     shown = [any(tick.label1.get_visible() and tick.label1.get_text() for tick in some) for some in ticks]
     assert shown == [False, True]
     handles = figure.legends[0].legend_handles[: len(KINDS)]
-    colors = [np.ravel(handle.get_facecolor() if axis == "y" else handle.get_edgecolor())[:4] for handle in handles]
+    colors = [np.ravel(handle.get_edgecolor())[:4] for handle in handles]
     assert [to_hex(color) for color in colors] == [style.KINDS[kind].color.lower() for kind in KINDS]
