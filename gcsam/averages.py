@@ -85,6 +85,10 @@ def show_averages(
     """
     for group in groups:
         for parameter in group["params"]:
+            shown = state.get(parameter, {}).get(AVERAGE)
+            # what is there is left: a look at a gradient of each step would have a compiler trace each anew
+            if shown is not None and shown is averages.get(parameter):
+                continue
             if parameter.grad is not None and average_of(parameter, group, averages) is not None:
                 state[parameter][AVERAGE] = averages[parameter]
 

@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
 ]
 
+STEPS = 10
 SWITCHES = [
     {},
     {"adaptive": True},
@@ -70,10 +71,14 @@ def test_compiled_steps_are_the_same_steps(compiled):
 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_every_switch_can_be_traced_and_traces_are_used_again(switches):
-    """Traced without making kernels, which is quick. Fails if a graph depends on the number of steps done."""
-    expected = weights_after(4, None, switches)
+    """Traced without making kernels, which is quick. Fails if a graph depends on the number of steps done.
+
+    There are more steps than graphs that a function may have, by default 8.
+    """
+    assert _dynamo.config.recompile_limit < STEPS
+    expected = weights_after(STEPS, None, switches)
     with _dynamo.config.patch(fail_on_recompile_limit_hit=True):
-        found = weights_after(4, "halves", switches, backend="eager")
+        found = weights_after(STEPS, "halves", switches, backend="eager")
     # compiled, the weights stay in place: sums in another order, in float64
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
