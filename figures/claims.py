@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from figures.factors import factor_ticks
 from figures.reading import Run
 from figures.style import VERDICTS, sizes
 
@@ -24,7 +25,6 @@ PANELS = {
     "percentage points": "difference [percentage points]",
     "rank correlation": "rank correlation",
 }
-FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # beyond these ends an interval says no more than that it is wide
 ROW = 1.55  # height in lines of small text
 
 
@@ -66,14 +66,15 @@ def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
         unit: One of `PANELS`.
     """
     is_factor = unit == "%"
-    ends = _ends(rows, unit)
+    ticks = factor_ticks(1 + row.effect / 100 for row in rows) if is_factor else ()
+    ends = (ticks[0], ticks[-1]) if is_factor else _ends(rows, unit)
     for place, row in enumerate(rows):
         look = VERDICTS[row.verdict]
         low, effect, high = (1 + v / 100 if is_factor else v for v in (row.low, row.effect, row.high))
         shown = np.clip([low, high], *ends)
         ax.plot(shown, [place, place], color=look.color, linewidth=1.4)
-        for end, value, marker in ((ends[0], low, "<"), (ends[1], high, ">")):
-            if abs(value - np.clip(value, *ends)) > 0:
+        for end, is_beyond, marker in ((ends[0], low < ends[0], "<"), (ends[1], high > ends[1], ">")):
+            if is_beyond:
                 ax.plot(end, place, marker=marker, color=look.color, markersize=3.5, clip_on=False)
         if ends[0] <= effect <= ends[1]:
             ax.plot(effect, place, marker=look.marker, color=look.color, markersize=4)
@@ -86,7 +87,7 @@ def draw_verdicts(ax: Axes, rows: Sequence[Row], unit: str) -> None:
         )
     if is_factor:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(FACTORS))
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_locator(NullLocator())
     ax.axvline(1 if is_factor else 0, color="0.5", linewidth=0.7, zorder=0)
@@ -119,8 +120,6 @@ def figure_verdicts(study: Run) -> Figure | None:
 
 
 def _ends(rows: Sequence[Row], unit: str) -> tuple[float, float]:
-    if unit == "%":
-        return FACTORS[0], FACTORS[-1]
     if unit == "rank correlation":
         return -1.0, 1.0
     reach = 1.1 * max(max(abs(row.low), abs(row.high)) for row in rows)

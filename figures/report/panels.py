@@ -17,6 +17,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from figures.factors import factor_ticks
 from figures.report import grids
 from figures.report.axes import ROW, above, escaped, layout, numbers
 from figures.report.content import Panel, Picture, Series
@@ -217,11 +218,12 @@ def _forest(panel: Panel) -> go.Figure:
         range=[-0.7, len(names) - 0.3],
     )
     if panel.is_log:
+        ticks = factor_ticks(x for series in panel.series for x in series.y)
         figure.update_xaxes(
             type="log",
-            range=[-1, 1],
-            tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10],
-            ticktext=["0.1", "0.2", "0.5", "1", "2", "5", "10"],
+            range=[math.log10(end) for end in (ticks[0], ticks[-1])],
+            tickvals=ticks,
+            ticktext=[f"{tick:g}" for tick in ticks],
         )
     return figure
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from figures import Run
-from figures.claims import FACTORS, Row, draw_verdicts, figure_verdicts, rows_of
+from figures.claims import Row, draw_verdicts, figure_verdicts, rows_of
 from figures.style import VERDICTS
 from tests.figures.synthetic import write_run
 
@@ -30,10 +30,24 @@ def test_percentages_are_drawn_as_factors(ax: Axes) -> None:
 
 
 def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(ax: Axes) -> None:
-    draw_verdicts(ax, [Row("a", 9e3, -99.0, 9e4, "contradicted")], "%")
-    assert ax.lines[0].get_xdata().tolist() == [FACTORS[0], FACTORS[-1]]
+    draw_verdicts(ax, [Row("a", 0.0, -99.0, 9e4, "contradicted")], "%")
+    assert ax.lines[0].get_xdata().tolist() == [0.1, 10.0]
     assert [line.get_marker() for line in ax.lines[1:3]] == ["<", ">"]
-    assert VERDICTS["contradicted"].marker not in [line.get_marker() for line in ax.lines]  # the effect is outside
+
+
+def test_an_effect_out_of_reach_is_an_arrow_at_its_edge_alone(ax: Axes) -> None:
+    """Fails if an interval that lies wholly beyond one edge has an arrow at the other one too."""
+    draw_verdicts(ax, [Row("a", -99.99, -99.999, -99.98, "contradicted")], "%")
+    assert [line.get_marker() for line in ax.lines[1:-1]] == ["<"]
+    assert ax.lines[1].get_xdata() == [1e-3]
+
+
+@pytest.mark.parametrize(("effect", "ends"), [(-96.0, (0.01, 10.0)), (9e3, (0.1, 100.0)), (-90.1, (0.01, 10.0))])
+def test_the_axis_reaches_to_every_effect(ax: Axes, effect: float, ends: tuple[float, float]) -> None:
+    """Fails if the largest effects, which matter most, are not to be seen."""
+    draw_verdicts(ax, [Row("a", effect, effect - 1, effect + 1, "supported"), Row("b", 1, 0, 2, "supported")], "%")
+    assert ax.get_xlim() == pytest.approx(ends)
+    assert 1 + effect / 100 in [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
 
 
 def test_differences_are_drawn_as_they_are(ax: Axes) -> None:

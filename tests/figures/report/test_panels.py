@@ -55,6 +55,13 @@ def test_a_forest_has_its_line_of_no_effect() -> None:
     assert figure["layout"]["yaxis"]["categoryarray"] == ["2 b", "1 a"]  # from the bottom up
     assert figure["layout"]["shapes"][0]["x0"] == 1.0
     assert figure["data"][0]["error_x"]["arrayminus"] == [0.25, 1.0]
+    assert figure["layout"]["xaxis"]["range"] == [-1.0, 1.0]
+
+
+def test_a_forest_reaches_to_every_effect() -> None:
+    series = (Series("supported", ["1 a", "2 b"], [0.04, 2.0], [0.03, 1.0], [0.05, 3.0]),)
+    axis = drawn(Panel("forest", "t", series=series, is_log=True, origin=1.0))["layout"]["xaxis"]
+    assert (axis["range"], axis["ticktext"]) == ([-2.0, 1.0], ["0.01", "0.1", "1", "10"])
 
 
 def test_ticks_are_round() -> None:
