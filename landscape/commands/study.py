@@ -82,8 +82,8 @@ def study(
 ) -> None:
     """Train with SGD, gradient centralization, SAM and GCSAM; measure, draw, and judge the claims.
 
-    The studies cifar10 and cifar10-label-noise need --root DIR, pneumonia needs --data npz:FILE; --dry-run says what
-    each costs.
+    The studies of cifar10 need --root DIR, pneumonia needs --data npz:FILE; cifar10-resnet18 is for a GPU. --dry-run
+    says what each costs.
 
     Example:  [bold]landscape study digits[/bold]
 

@@ -14,7 +14,8 @@ from landscape.study.config import StudyConfig, reduced
 from landscape.study.file import read_study, tomllib
 from landscape.study.named import FOLDER, STUDIES, find_study
 
-PLACES = {"cifar10": {"root": "/data"}, "cifar10-label-noise": {"root": "/data"}, "pneumonia": {"data": "npz:x.npz"}}
+CIFAR = ("cifar10", "cifar10-label-noise", "cifar10-resnet18")
+PLACES = {**{name: {"root": "/data"} for name in CIFAR}, "pneumonia": {"data": "npz:x.npz"}}
 ROOT = Path(__file__).parents[3]
 
 
@@ -60,7 +61,7 @@ def test_real_images_come_from_where_the_reader_keeps_them(name: str) -> None:
 
 
 def test_an_unknown_study_is_refused_with_the_nearest() -> None:
-    known = "cifar10, cifar10-label-noise, digits, digits-drift, digits-full, pneumonia"
+    known = "cifar10, cifar10-label-noise, cifar10-resnet18, digits, digits-drift, digits-full, pneumonia"
     with pytest.raises(
         ValueError,
         match=rf"^study 'digit' is unknown; choose one of {known}, or a file in TOML; did you mean 'digits'\?$",
