@@ -74,6 +74,7 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
     for offset, seed in zip(shift, seeds, strict=True):
         paired = [100 * accuracy[method].get(seed, np.nan) for method in methods]
         ax.plot(np.arange(len(methods)) + offset, paired, color="0.8", linewidth=0.6, zorder=1)
+    is_cut = False
     for place, method in enumerate(methods):
         style = look(method)
         values = np.array([100 * accuracy[method].get(seed, np.nan) for seed in seeds])
@@ -81,6 +82,7 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
         values = values[np.isfinite(values)]
         if len(values):
             found = mean_interval(values.tolist())
+            is_cut = is_cut or found.is_cut
             ax.errorbar(
                 place + 0.27,
                 found.mean,
@@ -98,6 +100,8 @@ def draw_accuracy(ax: Axes, accuracy: Mapping[str, Mapping[int, float]]) -> None
             label.set(ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(methods) - 0.3)
     ax.set_ylabel("test accuracy [%]")
+    cut = ", cut at 0 and 100%" if is_cut else ""
+    ax.set_xlabel(f"dots: seeds, joined where paired\nbars: mean and 95% interval{cut}", fontsize=sizes().small)
 
 
 def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
@@ -116,7 +120,4 @@ def figure_accuracy(runs: Sequence[Run]) -> Figure | None:
     figure = Figure(figsize=(sizes().wide if len(accuracy) >= MANY else sizes().narrow, 2.5))
     ax = figure.subplots()
     draw_accuracy(ax, accuracy)
-    intervals = [mean_interval([FULL * value for value in by_seed.values()]) for by_seed in accuracy.values()]
-    cut = ", cut at 0 and 100%" if any(found.is_cut for found in intervals) else ""
-    ax.set_xlabel(f"dots: seeds, joined where paired\nbars: mean and 95% interval{cut}", fontsize=sizes().small)
     return figure
